@@ -1,0 +1,63 @@
+"""Every exception of the controller, grouped by what its catcher can do.
+
+EdgeError
+├─ DriverError          a request to the field failed; the poll's points get a quality bit
+│  ├─ DeviceTimeout     the device did not answer in time
+│  ├─ DeviceRefused     it answered with an error; `code` is the protocol's
+│  ├─ BadAnswer         what came back does not answer what was asked
+│  └─ LinkDown          the connection or the line is gone: every device behind it
+├─ Unusable             a file or state directory cannot be used; the text says why
+└─ Fatal                the process must end; systemd starts the next one
+"""
+
+from __future__ import annotations
+
+from edge.text import Text
+
+
+class EdgeError(Exception):
+    """The root of all of them; never raised itself."""
+
+
+class DriverError(EdgeError):
+    """A request to the field failed. `reason` is for people, in both languages."""
+
+    def __init__(self, reason: Text) -> None:
+        super().__init__(reason.en)
+        self.reason = reason
+
+
+class DeviceTimeout(DriverError):
+    """No answer within the device's time-out."""
+
+
+class DeviceRefused(DriverError):
+    """The device answered with an error of its protocol.
+
+    `permanent` says that asking again the same way cannot help (wrong function, wrong address).
+    """
+
+    def __init__(self, reason: Text, code: str, *, permanent: bool = False) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.permanent = permanent
+
+
+class BadAnswer(DriverError):
+    """An answer arrived that does not match the request; its content was not used."""
+
+
+class LinkDown(DriverError):
+    """The connection or the line is gone; nothing behind it can be reached."""
+
+
+class Unusable(EdgeError):
+    """A file, a directory or a port cannot be used. The text names it and says what would help."""
+
+    def __init__(self, text: Text) -> None:
+        super().__init__(text.en)
+        self.text = text
+
+
+class Fatal(EdgeError):
+    """The process must end at once and be started anew."""

@@ -1,0 +1,154 @@
+"""Every event the controller can log or count, declared once with both texts.
+
+An event is something worth a line in the journal; whoever notices it emits it, with the places of
+its text as keywords. An outage is one event when it begins and one when it ends, never one in
+between. Not alarms: those are configured (`edge/scan/alarms.py`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import structlog
+
+from edge.text import Language, Text
+
+Level = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A kind of event: a stable code, a level and the text in both languages."""
+
+    code: str
+    level: Level
+    text: Text
+
+
+def _event(code: str, level: Level, zh: str, en: str) -> Event:
+    return Event(code, level, Text(zh, en))
+
+
+STARTED = _event(
+    "started", "info", "{site} 已启动: {points} 点, {rules} 条规则, {alarms} 条报警",
+    "{site} started: {points} points, {rules} rules, {alarms} alarms",
+)  # fmt: skip
+OBSERVING = _event(
+    "observing", "warning", "只观察: 计算一切, 不写任何设备",
+    "observing: everything is computed, nothing is written",
+)  # fmt: skip
+STOPPING = _event("stopping", "info", "正在停止: {reason}", "stopping: {reason}")
+STOPPED = _event("stopped", "info", "已停止", "stopped")
+
+TASK_FAILED = _event(
+    "task-failed", "error", "任务 {task} 失败 ({error}), {retry:g} 秒后重启",
+    "task {task} failed ({error}), restarting in {retry:g} s",
+)  # fmt: skip
+CONTROL_FAILED = _event(
+    "control-failed", "error", "控制程序出错, 其请求已撤销, 保护继续: {error}",
+    "the control program failed, its requests are withdrawn, protections go on: {error}",
+)  # fmt: skip
+PROTECT_FAILED = _event(
+    "protect-failed", "error", "保护程序出错, 所有输出进入故障安全值: {error}",
+    "the protect program failed, every output goes to its failsafe: {error}",
+)  # fmt: skip
+SCAN_OVERRUN = _event(
+    "scan-overrun", "warning", "扫描用时 {took_ms:.0f} 毫秒, 超过 {limit_ms:.0f} 毫秒",
+    "a scan took {took_ms:.0f} ms, more than {limit_ms:.0f} ms",
+)  # fmt: skip
+
+LINK_DOWN = _event("link-down", "error", "总线 {bus} 中断: {reason}", "bus {bus} is down: {reason}")
+LINK_UP = _event(
+    "link-up", "info", "总线 {bus} 恢复, 中断 {lasted:.0f} 秒",
+    "bus {bus} is back after {lasted:.0f} s",
+)  # fmt: skip
+DEVICE_OFFLINE = _event(
+    "device-offline",
+    "error",
+    "设备 {device} 离线: {reason}",
+    "device {device} is offline: {reason}",
+)
+DEVICE_ONLINE = _event(
+    "device-online", "info", "设备 {device} 恢复, 离线 {lasted:.0f} 秒",
+    "device {device} is back after {lasted:.0f} s",
+)  # fmt: skip
+POLL_REFUSED = _event(
+    "poll-refused", "warning",
+    "设备 {device} 拒绝 {poll}: {reason}; 请核对寄存器表",
+    "device {device} refuses {poll}: {reason}; compare the register map",
+)  # fmt: skip
+WRITE_FAILED = _event(
+    "write-failed", "error", "写 {point} = {value:g} 失败: {reason}",
+    "writing {point} = {value:g} failed: {reason}",
+)  # fmt: skip
+WRITE_NOT_FOLLOWED = _event(
+    "write-not-followed", "error", "{point} 未跟随: 应为 {value:g}, 实为 {seen:g}",
+    "{point} did not follow: asked for {value:g}, reads {seen:g}",
+)  # fmt: skip
+OVERRIDDEN_OUTSIDE = _event(
+    "overridden-outside", "warning", "{point} 被外部在优先级 {slot} 强制为 {value:g}",
+    "{point} is held from outside at priority {slot} with {value:g}",
+)  # fmt: skip
+
+UPLINK_DOWN = _event(
+    "uplink-down", "warning", "上行 {uplink} 中断: {reason}", "uplink {uplink} is down: {reason}"
+)
+UPLINK_UP = _event(
+    "uplink-up", "info", "上行 {uplink} 恢复, 中断 {lasted:.0f} 秒, 积压 {backlog} 条",
+    "uplink {uplink} is back after {lasted:.0f} s, {backlog} messages waiting",
+)  # fmt: skip
+MESSAGE_REFUSED = _event(
+    "message-refused", "error", "服务器拒收第 {n} 条 ({topic}): {reason}; 已搁置并记录",
+    "the broker refused message {n} ({topic}): {reason}; it is set aside and recorded",
+)  # fmt: skip
+OUTBOX_GAP = _event(
+    "outbox-gap", "error", "上行缓存已满, 丢弃 {count} 条 ({first}-{last}), 已记录缺口",
+    "the outbox is full: {count} messages ({first}-{last}) dropped, a gap record was kept",
+)  # fmt: skip
+STORE_DAMAGED = _event(
+    "store-damaged", "error", "{file} 已损坏, 移至 {aside}, 从空文件继续",
+    "{file} is damaged, set aside as {aside}; going on with an empty one",
+)  # fmt: skip
+STORE_FULL = _event(
+    "store-full", "error", "磁盘已满, 控制不受影响: {reason}",
+    "the disk is full, control goes on: {reason}",
+)  # fmt: skip
+STORE_BACK = _event("store-back", "info", "磁盘恢复可写", "the disk can be written again")
+
+ALARM = _event("alarm", "warning", "报警 {alarm} {state}: {text}", "alarm {alarm} {state}: {text}")
+COMMAND = _event(
+    "command", "info", "命令 {id} {point} = {value}: {state} {code}",
+    "command {id} {point} = {value}: {state} {code}",
+)  # fmt: skip
+
+EVENTS: tuple[Event, ...] = tuple(v for v in list(globals().values()) if isinstance(v, Event))
+
+Watcher = Callable[[Event, dict[str, Any]], None]
+
+
+class Events:
+    """Emits events to the log and to whoever watches; counts them. One per controller."""
+
+    def __init__(self, language: Language = "en") -> None:
+        self.language: Language = language
+        self.counts: Counter[str] = Counter()
+        self._log = structlog.get_logger()
+        self._watchers: list[Watcher] = []
+
+    def watch(self, watcher: Watcher) -> None:
+        """Call `watcher` for each event from now on; it must not raise and not block."""
+        self._watchers.append(watcher)
+
+    def emit(self, event: Event, **fields: Any) -> None:
+        """Log one event. `exc_info` adds a traceback and is not part of the text."""
+        self.counts[event.code] += 1
+        exc_info = fields.pop("exc_info", None)
+        extra = {"exc_info": exc_info} if exc_info is not None else {}
+        text = event.text.format(**fields).of(self.language)
+        flat = {k: v.of(self.language) if isinstance(v, Text) else v for k, v in fields.items()}
+        getattr(self._log, event.level)(text, code=event.code, **flat, **extra)
+        for watcher in self._watchers:
+            watcher(event, fields)

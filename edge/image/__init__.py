@@ -1,0 +1,1 @@
+"""The process image: what the controller knows of every point at this moment."""

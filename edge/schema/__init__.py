@@ -1,0 +1,1 @@
+"""Reading YAML strictly and saying clearly what is wrong with it."""
