@@ -54,6 +54,6 @@ def kernel_clock_synchronised() -> bool:
     """Ask the kernel (adjtimex(2)) whether something keeps the wall clock in step."""
     timex = (ctypes.c_long * 32)()  # modes = 0: read only; the struct is 208 bytes on 64-bit Linux
     try:
-        return 0 <= ctypes.CDLL(None).adjtimex(timex) < _TIME_ERROR
+        return 0 <= int(ctypes.CDLL(None).adjtimex(timex)) < _TIME_ERROR
     except (OSError, AttributeError):
         return False

@@ -34,7 +34,7 @@ async def supervise(
             await run()
         except Fatal:
             raise
-        except Exception as caught:  # noqa: BLE001 - siblings must go on whatever failed here
+        except Exception as caught:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise asyncio.CancelledError from caught

@@ -56,7 +56,8 @@ Source = str | float
 """What an input field holds: "booster.pressure", "a.x > 3 and b.y", "0.40 MPa" or 0.4.
 
 Used as `pressure: Annotated[Source, Input("MPa")]`, optional ones as
-`flow: Annotated[Source | None, Input("m³/h")] = None`; targets as `output: Annotated[str, Target("%")]`.
+`flow: Annotated[Source | None, Input("m³/h")] = None`; a target is
+`output: Annotated[str, Target("%")]`.
 """
 
 AnyInput = Annotated[Source, Input()]

@@ -31,7 +31,7 @@ class Problem:
     level: Literal["error", "warning"] = "error"
 
     def line(self, language: Language) -> str:
-        """`site.yaml:41:9 rules.supply.pressure: no point "x"; did you mean "y"? [unknown-point]`"""
+        """`site.yaml:41:9 rules.supply.pressure: no point "x"; did … "y"? [unknown-point]`"""
         where = f"{self.mark} {self.mark.path}: " if self.mark.path else f"{self.mark} "
         return f"{where}{self.text.of(language)} [{self.code}]"
 
