@@ -1,0 +1,1 @@
+"""One task per connection: what is written and read in which order, and what a failure costs."""

@@ -1,0 +1,65 @@
+"""Writes on their way to a bus: the newest value per point, oldest request first.
+
+Filled by the scan, emptied by the bus task; never grows beyond the number of outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge.driver import Write
+
+
+@dataclass(slots=True)
+class Letter:
+    """One write, when it was asked for and how often it failed since."""
+
+    write: Write
+    asked: float
+    retry_at: float = 0.0
+    failures: int = 0
+
+
+class Mailbox:
+    """The newest value for each point of one bus. `wake` is called when something is put."""
+
+    def __init__(self) -> None:
+        self._letters: dict[str, Letter] = {}
+        self.wake: Callable[[], None] = lambda: None
+
+    def __len__(self) -> int:
+        return len(self._letters)
+
+    def put(self, write: Write, now: float) -> None:
+        """Ask for a write; an older one for the same point is replaced and loses its place."""
+        self._letters.pop(write.point, None)
+        self._letters[write.point] = Letter(write, now)
+        self.wake()
+
+    def next(self, now: float) -> Letter | None:
+        """The oldest letter that may be tried now."""
+        for letter in self._letters.values():
+            if letter.retry_at <= now:
+                return letter
+        return None
+
+    def next_retry(self) -> float:
+        """When the next postponed letter may be tried, inf when there is none."""
+        return min((x.retry_at for x in self._letters.values()), default=float("inf"))
+
+    def done(self, letter: Letter) -> None:
+        """Forget a letter, unless a newer one took its place meanwhile."""
+        if self._letters.get(letter.write.point) is letter:
+            del self._letters[letter.write.point]
+
+    def postpone(self, letter: Letter, until: float) -> None:
+        """Try again later, with whatever is newest then."""
+        letter.failures += 1
+        letter.retry_at = until
+
+    def hurry(self, device: str) -> None:
+        """Try a device's postponed letters at once: it answers again."""
+        for letter in self._letters.values():
+            if letter.write.device == device:
+                letter.retry_at = 0.0

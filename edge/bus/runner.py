@@ -1,0 +1,332 @@
+"""The bus task: one per connection, the only owner of its driver.
+
+Writes first, then due polls, earliest deadline first. A device that falls silent costs one probe
+per back-off period; its points become COMM and its neighbours keep their rate. Here a failed
+request stops being an exception and becomes data. Not the protocol: that is `drivers/`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from edge.bus.mailbox import Letter, Mailbox
+from edge.bus.schedule import DeviceState, Planned, Schedule
+from edge.clock import Clock
+from edge.driver import Driver, Poll, Sample, Write
+from edge.errors import DeviceRefused, DriverError, LinkDown
+from edge.events import (
+    DEVICE_OFFLINE,
+    DEVICE_ONLINE,
+    LINK_DOWN,
+    LINK_UP,
+    POLL_REFUSED,
+    WRITE_FAILED,
+    Events,
+)
+from edge.image import quality
+from edge.image.image import Bits, Floats
+from edge.site.site import Bus
+from edge.text import Text
+
+WRITES_IN_A_ROW = 3
+REFUSED_RETRY = 60.0  # seconds until a refused poll is asked again: maps do not mend themselves
+RECONNECT_FIRST, RECONNECT_LONGEST = 1.0, 60.0
+
+
+class Sink(Protocol):
+    """Where a bus task brings what it learned; the scan implements it. Called on the loop."""
+
+    def deliver(self, first: int, values: Floats, bits: Bits, now: float) -> None:
+        """A poll's answer; copied before this returns."""
+        ...
+
+    def failed(self, first: int, count: int, bits: int, now: float) -> None:
+        """These points could not be read: their quality, their values stay."""
+        ...
+
+    def online(self, device: str, online: bool, now: float) -> None:
+        """A device was lost or came back."""
+        ...
+
+    def written(self, write: Write, asked: float, now: float) -> None:
+        """The device acknowledged a write that was asked for at `asked`."""
+        ...
+
+
+@dataclass(slots=True)
+class BusCounters:
+    """What happened on a bus since the start."""
+
+    requests: int = 0
+    writes: int = 0
+    failures: int = 0
+    reconnects: int = 0
+    busy: float = 0.0  # seconds with a request under way
+
+
+class BusRunner:
+    """Runs one bus for ever; made by `edge.app`, run under `supervise`.
+
+    `phase` gives each poll's place within its period, by (device, label).
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        index: Mapping[str, int],
+        phase: Callable[[Poll], float],
+        sink: Sink,
+        clock: Clock,
+        events: Events,
+    ) -> None:
+        self.bus = bus
+        self.mailbox = Mailbox()
+        self.counters = BusCounters()
+        self.devices = {d.id: DeviceState(d.id) for d in bus.devices}
+        self.up = False
+        self.down_reason: Text | None = None
+        self._sink, self._clock, self._events = sink, clock, events
+        self._down_since = clock.now()
+        self._driver: Driver | None = None
+        self._planned = [
+            Planned(0.0, i, p, index[p.points[0]], self.devices[p.device], phase(p))
+            for i, p in enumerate(bus.polls)
+        ]
+        self._by_poll = {id(p.poll): p for p in self._planned}
+        self._schedule = Schedule(self._planned)
+        self._raw: list[tuple[str, str, asyncio.Future[bytes]]] = []
+        self._sleeper: asyncio.Future[None] | None = None
+        self.mailbox.wake = self._wake
+
+    @property
+    def overruns(self) -> int:
+        """Turns that polls have missed because the bus had no time for them."""
+        return sum(p.overruns for p in self._planned)
+
+    async def raw(self, device: str, point: str) -> bytes:
+        """The bytes behind a point, read in the bus's own turn; raises `DriverError`."""
+        if not self.up:
+            raise LinkDown(self.down_reason or Text("总线未连接", "the bus is not connected"))
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._raw.append((device, point, answer))
+        self._wake()
+        return await answer
+
+    async def run(self) -> None:
+        """Connect, serve, and connect again; never returns."""
+        pause = RECONNECT_FIRST
+        while True:
+            connected = self._clock.now()
+            try:
+                async with self.bus.kind.connect(
+                    self.bus.config, self.bus.devices, self.bus.polls, self._deliver_unasked
+                ) as driver:
+                    connected = self._clock.now()
+                    self._link_up(connected)
+                    await self._serve(driver)
+            except LinkDown as error:
+                self._link_down(error.reason)
+            if self._clock.now() - connected > RECONNECT_LONGEST:
+                pause = RECONNECT_FIRST
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, RECONNECT_LONGEST)
+
+    async def _serve(self, driver: Driver) -> None:
+        self._schedule.start(self._clock.now())
+        while True:
+            for _ in range(WRITES_IN_A_ROW):
+                letter = self.mailbox.next(self._clock.now())
+                if letter is None:
+                    break
+                await self._write(driver, letter)
+            if self._raw:
+                await self._answer_raw(driver)
+            planned = self._schedule.pop(self._clock.now())
+            if planned is not None:
+                await self._poll(driver, planned)
+            elif self.mailbox.next(self._clock.now()) is None and not self._raw:
+                await self._sleep(min(self._schedule.next_due(), self.mailbox.next_retry()))
+
+    async def _poll(self, driver: Driver, planned: Planned) -> None:
+        device, poll = planned.device, planned.poll
+        started = self._clock.now()
+        self.counters.requests += 1
+        device.requests += 1
+        try:
+            sample = await driver.read(poll)
+        except LinkDown:
+            self._schedule.push(planned, self._clock.now())
+            raise
+        except DeviceRefused as error:
+            self._refused(planned, error, self._clock.now())
+        except DriverError as error:
+            self._silent(planned, error, self._clock.now())
+        else:
+            now = self._clock.now()
+            planned.refused = False
+            self._answered(device, now)
+            self._sink.deliver(planned.first, sample.values, sample.quality, now)
+            self._schedule.push(planned, now)
+        self.counters.busy += self._clock.now() - started
+
+    def _answered(self, device: DeviceState, now: float) -> None:
+        device.answered(now)
+        if device.online:
+            return
+        device.online = True
+        self._events.emit(DEVICE_ONLINE, device=device.id, lasted=now - device.offline_since)
+        self._sink.online(device.id, True, now)
+        self._schedule.hurry(device.id, now)
+        self.mailbox.hurry(device.id)
+
+    def _refused(self, planned: Planned, error: DeviceRefused, now: float) -> None:
+        self.counters.failures += 1
+        planned.device.refused += 1
+        self._answered(planned.device, now)
+        bits = quality.CONFIG if error.permanent else quality.COMM
+        self._sink.failed(planned.first, len(planned.poll.points), bits, now)
+        if not planned.refused:
+            planned.refused = True
+            self._events.emit(
+                POLL_REFUSED,
+                device=planned.device.id,
+                poll=planned.poll.label,
+                reason=error.reason,
+            )
+        self._schedule.push(planned, now, after=REFUSED_RETRY if error.permanent else None)
+
+    def _silent(self, planned: Planned, error: DriverError, now: float) -> None:
+        self._count_silence(planned.device, error, now)
+        # The first failure is tried again at once: one lost answer is not a lost device.
+        self._schedule.push(planned, now, after=0.0 if planned.device.failures == 1 else None)
+
+    def _count_silence(self, device: DeviceState, error: DriverError, now: float) -> None:
+        self.counters.failures += 1
+        device.timeouts += 1
+        device.silent(now)
+        if device.failures > 1 and device.online:
+            self._offline(device, error.reason, now)
+
+    def _offline(self, device: DeviceState, reason: Text, now: float) -> None:
+        device.online = False
+        device.offline_since = now
+        self._events.emit(DEVICE_OFFLINE, device=device.id, reason=reason)
+        self._sink.online(device.id, False, now)
+        for planned in self._planned:
+            if planned.device is device:
+                self._sink.failed(planned.first, len(planned.poll.points), quality.COMM, now)
+
+    async def _write(self, driver: Driver, letter: Letter) -> None:
+        write = letter.write
+        device = self.devices[write.device]
+        started = self._clock.now()
+        self.counters.writes += 1
+        device.requests += 1
+        try:
+            await driver.write((write,))
+        except LinkDown:
+            raise
+        except DriverError as error:
+            now = self._clock.now()
+            if letter.failures == 0:
+                self._events.emit(
+                    WRITE_FAILED, point=write.point, value=write.value, reason=error.reason
+                )
+            if isinstance(error, DeviceRefused):
+                device.refused += 1
+                self._answered(device, now)
+                self.mailbox.postpone(letter, now + REFUSED_RETRY)
+            else:
+                self._count_silence(device, error, now)
+                self.mailbox.postpone(letter, max(device.retry_at, now + 1.0))
+        else:
+            now = self._clock.now()
+            self._answered(device, now)
+            self.mailbox.done(letter)
+            self._sink.written(write, letter.asked, now)
+            self._schedule.hurry(write.device, now, write.point)  # read back at once
+        self.counters.busy += self._clock.now() - started
+
+    async def _answer_raw(self, driver: Driver) -> None:
+        device, point, answer = self._raw.pop(0)
+        try:
+            data = await driver.raw(device, point)
+        except DriverError as error:
+            if not answer.done():
+                answer.set_exception(error)
+            if isinstance(error, LinkDown):
+                raise
+        else:
+            if not answer.done():
+                answer.set_result(data)
+
+    def _deliver_unasked(self, poll: Poll, sample: Sample) -> None:
+        planned = self._by_poll[id(poll)]
+        now = self._clock.now()
+        self._answered(planned.device, now)
+        self._sink.deliver(planned.first, sample.values, sample.quality, now)
+
+    def _link_up(self, now: float) -> None:
+        self.up = True
+        if self.down_reason is not None:
+            self.counters.reconnects += 1
+            lasted = now - self._down_since
+            self._events.emit(LINK_UP, bus=self.bus.id, lasted=lasted)
+        self.down_reason = None
+
+    def _link_down(self, reason: Text) -> None:
+        now = self._clock.now()
+        for _, _, answer in self._raw:
+            if not answer.done():
+                answer.set_exception(LinkDown(reason))
+        self._raw.clear()
+        self.up = False
+        if self.down_reason is not None:
+            return
+        self.down_reason = reason
+        self._down_since = now
+        self._events.emit(LINK_DOWN, bus=self.bus.id, reason=reason)
+        for device in self.devices.values():
+            if device.online:
+                device.online = False
+                device.offline_since = now
+                self._sink.online(device.id, False, now)
+        for planned in self._planned:
+            self._sink.failed(planned.first, len(planned.poll.points), quality.COMM, now)
+
+    def _wake(self) -> None:
+        if self._sleeper is not None and not self._sleeper.done():
+            self._sleeper.set_result(None)
+
+    async def _sleep(self, until: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._sleeper = loop.create_future()
+        timer = None
+        if not math.isinf(until):
+            timer = loop.call_later(max(until - self._clock.now(), 0.0), self._wake)
+        try:
+            await self._sleeper
+        finally:
+            self._sleeper = None
+            if timer is not None:
+                timer.cancel()
+
+
+def spread(buses: tuple[Bus, ...]) -> Callable[[Poll], float]:
+    """A phase for every poll such that polls of the same period are evenly spread over the site."""
+    by_period: dict[float, list[Poll]] = {}
+    for bus in buses:
+        for poll in bus.polls:
+            by_period.setdefault(poll.period, []).append(poll)
+    phases = {
+        id(poll): float(place)
+        for polls in by_period.values()
+        for poll, place in zip(polls, np.linspace(0, 1, len(polls), endpoint=False), strict=True)
+    }
+    return lambda poll: phases[id(poll)]
