@@ -4,33 +4,50 @@ A kind is declared once; the YAML schema, the checks, the instructions, the alar
 documentation and its tests all come from the declaration. The step function is compiled by numba
 in `edge/rules/kernel.py` and runs as plain Python as well.
 
+Fields and what they are, by their annotation:
+
+    Annotated[Source, Input(unit)]          an input; `Source | None` with default None: optional
+    Annotated[str, Target(unit)]            a target; `str | None` with default None: optional
+    tuple[M, ...] with M a Model            a list: pumps, zones; its elements hold no lists
+    float, int, bool, Literal, or None      a parameter
+    anything else                           for the kind's own functions only (texts, calendars)
+
+A field `every: float` overrides the kind's period for the instance.
+
 Step contract: `step(v, q, ops, o, n, par, p, st, s, now, dt)`. `v` and `q` are the image's flat
 values and quality bits; `ops[o:o+n]` are operand indices into both; `par[p:]` parameters; `st[s:]`
 state (all NaN before the first run); `now` site time, `dt` the measured seconds since the last run,
 already clamped to 0.2-3 x nominal, and 0 on the first run or after a longer gap (re-initialise, do
-not integrate). No exceptions for data: NaN and a quality bit instead.
+not integrate). A kind that runs every scan gets dt as it was, at most 3 s. No exceptions for data:
+NaN and a quality bit instead; ask `usable` before an input is used. A step function may call other
+functions of `edge.blocks` by their bare names: the kernel compiles them with it. A request is
+withdrawn by writing NaN.
 
 Both layouts follow from the model, in its order of declaration:
 
     ops   each `Target` field: 4 operands (request cell at the kind's slot, the arbiter's target,
-            the owner's slot number, the point itself: what the device reads back)
-          each published point: 1
-          each `Input` field: 1 (an optional one left out: a cell that is NaN with quality NEVER)
+            the owner's slot number, the point itself: what the device reads back); an optional one
+            left out: a cell that nobody reads, then three absent cells
+          each published point: 1, in the order of `publishes(model)`
+          each `Input` field: 1 (an optional one left out: the absent cell, NaN with quality NEVER)
           the agenda cell, when the kind has an agenda: 1
           each list-of-models field, element by element: its targets (4 each), then its inputs
     par   the number of elements of each list field
           each parameter field: float as is (None: NaN), bool 0/1, Literal its place in the choices
           each list field, element by element: the parameters of the element
-
-A parameter is any field that is neither input nor target nor list nor str nor Text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from pydantic.fields import FieldInfo
+
+from edge.image.image import Bits, Floats
+from edge.image.quality import BAD
 from edge.schema.model import Model
 from edge.text import Text
 
@@ -82,7 +99,7 @@ class Agenda:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A result that a block shows as the virtual point `<rule>.<name>`."""
+    """A result shown as the virtual point `<rule>.<name>`, or `<rule>` when the name is ""."""
 
     name: str
     unit: str
@@ -158,3 +175,129 @@ class Kind:
     alarms: Callable[[Any], tuple[AlarmTemplate, ...]] = lambda _: ()
     agenda: Callable[[Any, Place, float], Agenda] | None = None  # (model, place, wall), pure
     examples: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One item of the operand layout: `count` indices. `loc` is its path in the model.
+
+    `source` is what the input reads or the point that the target drives, None when left out; of a
+    published point it is the name.
+    """
+
+    role: Literal["target", "published", "input", "agenda"]
+    loc: tuple[str | int, ...]
+    source: Source | None
+    unit: str | None
+
+    @property
+    def count(self) -> int:
+        """How many operand indices it takes."""
+        return TARGET_OPERANDS if self.role == "target" else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A model as the kernel sees it: its operands and parameters in the order of this module."""
+
+    operands: tuple[Operand, ...]
+    parameters: tuple[float, ...]
+
+
+def usable(v: Floats, q: Bits, index: int) -> bool:
+    """Whether the value at `index` may be used: no BAD bit and a number. For step functions."""
+    return bool((q[index] & BAD) == 0 and v[index] == v[index])
+
+
+def layout(kind: Kind, model: Model) -> Layout:
+    """Lay `model` out in the order that the module docstring gives."""
+    operands = [*_operands(model, Target)]
+    operands += [Operand("published", (), p.name, p.unit) for p in kind.publishes(model)]
+    operands += _operands(model, Input)
+    if kind.agenda is not None:
+        operands.append(Operand("agenda", (), None, None))
+    lists = [(name, getattr(model, name)) for name in _fields(model, "list")]
+    parameters = [float(len(elements)) for _, elements in lists]
+    parameters += _parameters(model)
+    for name, elements in lists:
+        for i, element in enumerate(elements):
+            operands += _operands(element, Target, (name, i))
+            operands += _operands(element, Input, (name, i))
+            parameters += _parameters(element)
+    return Layout(tuple(operands), tuple(parameters))
+
+
+def references(model: Model) -> Iterator[Reference]:
+    """Every place in `model` that names points. Plain numbers and what is left out are not among
+    them; a quantity such as "0.40 MPa" is: only its unit tells it from an expression.
+    """
+    places: list[tuple[Model, tuple[str | int, ...]]] = [(model, ())]
+    for name in _fields(model, "list"):
+        places += [(element, (name, i)) for i, element in enumerate(getattr(model, name))]
+    for part, loc in places:
+        for operand in (*_operands(part, Target, loc), *_operands(part, Input, loc)):
+            if isinstance(operand.source, str):
+                role: Literal["input", "output"] = "input" if operand.role == "input" else "output"
+                yield Reference(operand.loc, operand.source, role, operand.unit)
+
+
+_Role = Literal["target", "input", "list", "parameter", "other"]
+
+
+def _fields(model: Model, role: _Role) -> Iterator[str]:
+    for name, info in type(model).model_fields.items():
+        if _role(info) == role:
+            yield name
+
+
+def _operands(
+    model: Model, marker: type[Input] | type[Target], loc: tuple[str | int, ...] = ()
+) -> Iterator[Operand]:
+    for name, info in type(model).model_fields.items():
+        for mark in info.metadata:
+            if isinstance(mark, marker):
+                role: Literal["target", "input"] = "target" if marker is Target else "input"
+                yield Operand(role, (*loc, name), getattr(model, name), mark.unit)
+
+
+def _parameters(model: Model) -> Iterator[float]:
+    for name in _fields(model, "parameter"):
+        value = getattr(model, name)
+        choices = _choices(type(model).model_fields[name].annotation)
+        if value is None:
+            yield float("nan")
+        else:
+            yield float(choices.index(value) if choices else value)
+
+
+def _role(info: FieldInfo) -> _Role:
+    for mark in info.metadata:
+        if isinstance(mark, Input | Target):
+            return "input" if isinstance(mark, Input) else "target"
+    options = _options(info.annotation)
+    if any(get_origin(option) is Annotated for option in options):
+        raise TypeError(f"{info.annotation}: put the marker around the whole union")
+    if len(options) == 1 and get_origin(options[0]) in (tuple, list):
+        element = get_args(options[0])[0]
+        return "list" if isinstance(element, type) and issubclass(element, Model) else "other"
+    numeric = all(o in (float, int, bool) or get_origin(o) is Literal for o in options)
+    return "parameter" if numeric and options else "other"
+
+
+def _options(annotation: Any) -> list[Any]:
+    """The members of a union without None; numbers lose what validates them."""
+    union = get_origin(annotation) in (Union, types.UnionType)
+    members = get_args(annotation) if union else (annotation,)
+    return [_bare(member) for member in members if member is not type(None)]
+
+
+def _bare(annotation: Any) -> Any:
+    if get_origin(annotation) is not Annotated:
+        return annotation
+    base, *marks = get_args(annotation)
+    return annotation if any(isinstance(m, Input | Target) for m in marks) else base
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    options = _options(annotation)
+    return get_args(options[0]) if options and get_origin(options[0]) is Literal else ()
