@@ -1,0 +1,1 @@
+"""One synchronous step: latch, protect, control, arbitrate, alarm, say what changed."""
