@@ -1,0 +1,115 @@
+"""A rig: simulated equipment on one clock, with couplings, sensor faults and noise.
+
+Not equipment itself and not a protocol; times come from its caller, who may be on virtual time.
+Used by `drivers/sim/driver.py` in-process and by `drivers/sim/plant.py` behind real sockets.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from math import floor, nan
+
+from drivers.sim.models import Booster, FireMain, IoModule, Lobby, Model, ZoneNetwork
+
+TICK = 0.1  # s; every model's step is a whole number of ticks
+SENSOR_FAULTS = ("sensor_jump", "sensor_bad")
+JUMP = 0.25  # a jumped sensor stays at this part of what it last saw
+
+MODELS: Mapping[str, Callable[[], Model]] = {
+    "booster": Booster,
+    "zones": ZoneNetwork,
+    "lobby": Lobby,
+    "io": IoModule,
+    "fire_main": FireMain,
+}
+
+
+class Rig:
+    """Models by name, advanced together in steps of 0.1 s; equal calls give equal values.
+
+    `couplings` run after each tick and carry one model's results to another. `noise` scales the
+    sensors' standard deviations: 0 for none, 1 for realistic.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        *,
+        couplings: Sequence[Callable[[], None]] = (),
+        noise: float = 0.0,
+        seed: int = 1,
+    ) -> None:
+        self.models = dict(models)
+        self._couplings = tuple(couplings)
+        self._noise = noise
+        self._seed = seed
+        self._ticks = 0
+        self._origin: float | None = None
+        self._sensors: dict[str, dict[str, float]] = {name: {} for name in models}
+
+    def advance_to(self, now: float) -> None:
+        """Step everything up to `now` in seconds; the first call only says when time began."""
+        if self._origin is None:
+            self._origin = now
+        for _ in range(floor((now - self._origin) / TICK + 1e-6) - self._ticks):
+            self._tick()
+
+    def _tick(self) -> None:
+        self._ticks += 1
+        for model in self.models.values():
+            if self._ticks % round(model.dt / TICK) == 0:
+                model.step(model.dt)
+        for couple in self._couplings:
+            couple()
+
+    def read(self, model: str, variable: str) -> float:
+        """What the sensor of `variable` shows now, NaN when it is bad. KeyError: no such one."""
+        value = self.models[model].readings()[variable]
+        if variable in self._sensors[model]:
+            return self._sensors[model][variable]
+        return value + self._error(model, variable)
+
+    def _error(self, model: str, variable: str) -> float:
+        """Depends on the tick, not on how often somebody reads."""
+        deviation = self.models[model].noise.get(variable, 0.0) * self._noise
+        if not deviation:
+            return 0.0
+        seed = f"{self._seed} {model} {variable} {self._ticks}"
+        return random.Random(seed).gauss(0.0, deviation)
+
+    def write(self, model: str, variable: str, value: float) -> None:
+        """Command `variable`. KeyError: cannot be written; ValueError: not within 0-100."""
+        commands = self.models[model].commands
+        if variable not in commands:
+            raise KeyError(variable)
+        if not 0 <= value <= 100:
+            raise ValueError(f"{variable} takes 0-100, not {value:g}")
+        commands[variable] = value
+
+    def faults(self, model: str) -> frozenset[str]:
+        """The names that `start` and `stop` know for one model."""
+        sensors = self.models[model].readings().keys() - self.models[model].commands.keys()
+        ours = frozenset(f"{kind}:{name}" for kind in SENSOR_FAULTS for name in sensors)
+        return self.models[model].faults | ours
+
+    def start(self, model: str, fault: str) -> None:
+        """Let `fault` happen; KeyError when the model has none of this name."""
+        if fault not in self.faults(model):
+            raise KeyError(fault)
+        kind, _, part = fault.partition(":")
+        if kind in SENSOR_FAULTS:
+            seen = self.models[model].readings()[part]
+            self._sensors[model][part] = nan if kind == "sensor_bad" else JUMP * seen
+        else:
+            self.models[model].active.add(fault)
+
+    def stop(self, model: str, fault: str) -> None:
+        """Repair `fault`; nothing happens when it is not active."""
+        if fault not in self.faults(model):
+            raise KeyError(fault)
+        kind, _, part = fault.partition(":")
+        if kind in SENSOR_FAULTS:
+            self._sensors[model].pop(part, None)
+        else:
+            self.models[model].active.discard(fault)
