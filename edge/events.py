@@ -89,8 +89,15 @@ WRITE_NOT_FOLLOWED = _event(
     "{point} did not follow: asked for {value:g}, reads {seen:g}",
 )  # fmt: skip
 OVERRIDDEN_OUTSIDE = _event(
-    "overridden-outside", "warning", "{point} 被外部在优先级 {slot} 强制为 {value:g}",
-    "{point} is held from outside at priority {slot} with {value:g}",
+    "overridden-outside", "warning", "{point} 被外部以更高优先级强制为 {value:g}",
+    "{point} is held from outside by a stronger priority, with {value:g}",
+)  # fmt: skip
+OVERRIDE_ENDED = _event(
+    "override-ended", "info", "{point} 的外部强制已解除", "nobody outside holds {point} any more"
+)
+START_DEFERRED = _event(
+    "start-deferred", "warning", "{point} 每小时启动次数已满, {wait:.0f} 秒后再启动",
+    "{point} has started too often this hour, the next start must wait {wait:.0f} s",
 )  # fmt: skip
 
 UPLINK_DOWN = _event(

@@ -1,0 +1,166 @@
+"""Who wins an output: the ladder, minimum times, starts per hour and the rate of change.
+
+Turns the image's requests into targets and owners, the same for every requester. It decides; what
+is then written to the field, and when, is `outputs.py`. Called by `cycle.py` once per step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from edge.image.image import ProcessImage
+from edge.image.slots import SLOTS, Slot
+from edge.site.site import Output
+
+RAMP_EVERY = 0.5  # seconds between two steps of a rated output: devices wear out by writes
+HOUR = 3600.0
+_MIN_TIME = Slot.MIN_TIME - 1
+
+
+@dataclass(slots=True)
+class _Timed:
+    """An output with minimum times or a limit on starts; times are site time."""
+
+    ordinal: int
+    output: Output
+    on: bool | None = None  # None: not known yet
+    since: float = -math.inf
+    starts: deque[float] = field(default_factory=deque)
+    told: float = -math.inf  # the deferral last reported, so that it is reported once
+
+
+class Arbiter:
+    """The ladder of every commandable point, `outputs[c]` being what binds commandable c."""
+
+    def __init__(self, image: ProcessImage, ids: Sequence[str], outputs: Sequence[Output]) -> None:
+        self._image, self._ids = image, ids
+        self._columns = np.arange(len(outputs))
+        self._rate = np.asarray([o.rate for o in outputs])
+        self._rated = np.flatnonzero(np.isfinite(self._rate))
+        self._timed = [
+            _Timed(c, o) for c, o in enumerate(outputs) if o.min_on or o.min_off or o.max_starts
+        ]
+        self._goal = np.full(len(outputs), np.nan)
+        self._seen = np.zeros((SLOTS, len(outputs)), np.int64)
+        self._next_ramp = -math.inf
+        self._next_expiry = math.inf
+        self.deferred: list[tuple[str, float]] = []  # starts newly put off: id, until
+        image.request[Slot.DEFAULT - 1] = [o.default for o in outputs]
+
+    def expire(self, now: float) -> None:
+        """Withdraw requests whose time is over; before the programs run."""
+        if now < self._next_expiry:
+            return
+        image = self._image
+        over = image.expires <= now
+        image.request[over] = np.nan
+        image.expires[over] = np.inf
+        self._next_expiry = float(image.expires.min(initial=math.inf))
+
+    def ask(self, slot: int, ordinal: int, value: float, expires: float) -> None:
+        """Put a request of a person or a remote system on the ladder; NaN withdraws it."""
+        image = self._image
+        image.request[slot - 1, ordinal] = value
+        image.expires[slot - 1, ordinal] = math.inf if math.isnan(value) else expires
+        self._next_expiry = min(self._next_expiry, expires)
+
+    def adopt(self, ordinal: int, value: float, now: float) -> None:
+        """Take what the device does now for the state to start from; its minimum times begin."""
+        self._image.target[ordinal] = value
+        for timed in self._timed:
+            if timed.ordinal == ordinal:
+                on = value > 0
+                if on or timed.on is None or timed.on != on:
+                    timed.on, timed.since = on, now
+
+    def step(self, now: float, held: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
+        """Decide every target and owner. `held` outputs keep their target: not ready yet."""
+        if not len(self._columns):
+            return
+        request = self._image.request
+        for timed in self._timed:
+            if not held[timed.ordinal]:
+                self._time(timed, now)
+        bits = request.view(np.int64)
+        if not np.array_equal(bits, self._seen):
+            self._seen[:] = bits
+            given = ~np.isnan(request)
+            first = given.argmax(axis=0)
+            self._goal = request[first, self._columns]
+            self._image.owner[:] = np.where(given.any(axis=0), first + 1, 0)
+        self._move(now, held)
+
+    def _move(self, now: float, held: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
+        target = self._image.target
+        free = ~held
+        if not len(self._rated):
+            target[free] = self._goal[free]
+            return
+        ramped = now >= self._next_ramp
+        if ramped:
+            self._next_ramp = now + RAMP_EVERY
+        for c in self._rated:
+            if held[c]:
+                continue
+            free[c] = False
+            start, goal = target[c], self._goal[c]
+            if math.isnan(start) or math.isnan(goal) or start == goal:
+                target[c] = goal
+            elif ramped:
+                most = self._rate[c] * RAMP_EVERY
+                target[c] = start + min(max(goal - start, -most), most)
+        target[free] = self._goal[free]
+
+    def _time(self, timed: _Timed, now: float) -> None:
+        """Hold slot 6 while a minimum time runs or a start must wait."""
+        request, c, output = self._image.request, timed.ordinal, timed.output
+        request[_MIN_TIME, c] = np.nan
+        column = request[:, c]
+        given = np.flatnonzero(~np.isnan(column))
+        if not len(given):
+            return
+        wanted = bool(column[given[0]] > 0)
+        protected = int(given[0]) < _MIN_TIME
+        if timed.on is None or wanted == timed.on:
+            if timed.on is None:
+                timed.on, timed.since = wanted, now
+            return
+        until = timed.since + (output.min_on if timed.on else output.min_off)
+        if wanted:
+            until = max(until, self._start_allowed(timed, now))
+        if now < until and not protected:
+            request[_MIN_TIME, c] = self._image.target[c] if timed.on else 0.0
+            return
+        timed.on, timed.since = wanted, now
+        if wanted:
+            timed.starts.append(now)
+
+    def _start_allowed(self, timed: _Timed, now: float) -> float:
+        starts = timed.starts
+        while starts and starts[0] <= now - HOUR:
+            starts.popleft()
+        most = timed.output.max_starts
+        if not most or len(starts) < most:
+            return -math.inf
+        until = starts[len(starts) - most] + HOUR
+        if until != timed.told:
+            timed.told = until
+            self.deferred.append((self._ids[timed.ordinal], until))
+        return until
+
+    def retain(self) -> dict[str, Any]:
+        """Minimum times and starts by point id, as plain data."""
+        return {self._ids[t.ordinal]: [t.on, t.since, list(t.starts)] for t in self._timed}
+
+    def restore(self, data: Mapping[str, Any]) -> None:
+        """A reboot must not defeat a minimum time."""
+        for timed in self._timed:
+            if (kept := data.get(self._ids[timed.ordinal])) is not None:
+                timed.on, timed.since = kept[0], kept[1]
+                timed.starts = deque(kept[2])

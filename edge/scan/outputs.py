@@ -1,0 +1,199 @@
+"""What is written to the field, when, and whether the field followed.
+
+An output is held until its inputs have been read once; then it starts from what the device does
+now, so that nothing jumps. After that it is written on change beyond its deadband, refreshed, and
+checked by its feedback. The arbiter decides the values; the bus task carries them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.driver import Write
+from edge.events import OVERRIDDEN_OUTSIDE, OVERRIDE_ENDED, WRITE_NOT_FOLLOWED, Events
+from edge.image import quality
+from edge.image.image import Floats, ProcessImage
+from edge.site.site import Output
+
+WATCH_EVERY = 1.0  # seconds between looks for foreign priorities
+AUTO = 1.0  # what a Hand-Off-Auto contact says when the controller may act
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """Where commandable c leads. `device` is None for setpoints, which stay in the image.
+
+    `needs` are the points that must have been read once before the output may be written; `owners`
+    the instructions whose rules ask for it. `priorities`: the device keeps a ladder of its own, so
+    the slot is written too.
+    """
+
+    ordinal: int
+    point: str
+    at: int
+    device: str | None
+    bus: str
+    output: Output
+    readable: bool
+    priorities: bool
+    feedback: int
+    hoa: int | None
+    needs: tuple[int, ...]
+    rules: frozenset[str]
+
+
+class Outputs:
+    """The field side of all commandable points, in the order of their ordinals."""
+
+    def __init__(self, wires: Sequence[Wire], image: ProcessImage, events: Events) -> None:
+        count = len(wires)
+        self.wires = wires
+        self._image, self._events = image, events
+        self.held: NDArray[np.bool_] = np.asarray([w.device is not None for w in wires], bool)
+        self._setpoints = np.asarray([w.ordinal for w in wires if w.device is None], np.int32)
+        self._setpoints_at = np.asarray([w.at for w in wires if w.device is None], np.int32)
+        self._field = np.asarray([w.device is not None for w in wires], bool)
+        self._deadband: Floats = np.asarray([w.output.deadband for w in wires])
+        self._refresh: Floats = np.asarray([w.output.refresh for w in wires])
+        self._with_slot = np.asarray([w.priorities for w in wires], bool)
+        self._sent: Floats = np.full(count, np.nan)  # what was last handed to the bus
+        self._sent_slot: Floats = np.zeros(count)
+        self._sent_at: Floats = np.full(count, -np.inf)
+        self._check_at: Floats = np.full(count, np.inf)
+        self._next_check = math.inf
+        self.following: NDArray[np.bool_] = np.ones(count, bool)
+        self._at = np.asarray([w.at for w in wires], np.int32)
+        self._overridden: NDArray[np.bool_] = np.zeros(count, bool)
+        self._next_watch = -math.inf
+        self._by_point = {w.point: w for w in wires}
+
+    def ready(self) -> list[Wire]:
+        """The held outputs that may be driven from now on: all they depend on was read once."""
+        if not self.held.any():
+            return []
+        never = self._image.quality[: self._image.points] & quality.NEVER
+        return [
+            w for w in self.wires
+            if self.held[w.ordinal] and not any(never[i] for i in w.needs)
+        ]  # fmt: skip
+
+    def release(self, wire: Wire, now: float) -> float:
+        """Let an output go, from what the device does now; NaN when nobody knows."""
+        self.held[wire.ordinal] = False
+        usable = wire.readable and not self._image.quality[wire.at] & quality.BAD
+        value = float(self._image.value[wire.at]) if usable else math.nan
+        self._sent[wire.ordinal] = value
+        self._sent_at[wire.ordinal] = now
+        return value
+
+    def step(self, now: float) -> list[tuple[str, Write]]:
+        """What must be written now, as (bus, write). Setpoints take their value at once."""
+        image = self._image
+        if len(self._setpoints):
+            image.value[self._setpoints_at] = image.target[self._setpoints]
+            image.quality[self._setpoints_at] = np.where(
+                np.isnan(image.target[self._setpoints]), quality.NEVER, quality.GOOD
+            )
+            image.stamp[self._setpoints_at] = now
+        if now >= self._next_check:
+            self._verify(now)
+        if now >= self._next_watch:
+            self._watch_overrides(now)
+        target = image.target
+        change = np.abs(target - self._sent) > self._deadband
+        change |= np.isnan(target) != np.isnan(self._sent)
+        change |= self._with_slot & (image.owner != self._sent_slot)
+        change |= now - self._sent_at >= self._refresh
+        change &= self._field & ~self.held
+        writes = []
+        for c in map(int, np.flatnonzero(change)):
+            wire = self.wires[c]
+            if self._in_hand(wire):
+                continue
+            if math.isnan(target[c]) and math.isnan(self._sent[c]) and not image.owner[c]:
+                self._sent_slot[c] = 0  # nothing asked, nothing held
+                self._sent_at[c] = now
+                continue
+            writes.append((wire.bus, self._write(wire, float(target[c]), now)))
+        return writes
+
+    def _write(self, wire: Wire, value: float, now: float) -> Write:
+        assert wire.device is not None
+        c = wire.ordinal
+        slot = int(self._image.owner[c])
+        self._sent[c], self._sent_slot[c], self._sent_at[c] = value, slot, now
+        self._check_at[c] = math.inf  # armed again by the acknowledgement
+        return Write(wire.device, wire.point, value, slot)
+
+    def written(self, write: Write, now: float) -> None:
+        """The device acknowledged: from now on it must follow."""
+        wire = self._by_point[write.point]
+        if not wire.readable and not math.isnan(write.value):
+            self._image.value[wire.at] = write.value
+            self._image.quality[wire.at] = quality.GOOD
+            self._image.stamp[wire.at] = now
+        if math.isnan(write.value) or (not wire.readable and wire.feedback == wire.at):
+            return
+        self._check_at[wire.ordinal] = now + wire.output.settle
+        self._next_check = min(self._next_check, now + wire.output.settle)
+
+    def failsafe(self, now: float, *, explicit_only: bool) -> list[tuple[str, Write]]:
+        """The writes that bring every output to its failsafe. `hold` writes nothing."""
+        writes = []
+        for wire in self.wires:
+            safe = wire.output.failsafe
+            if wire.device is None or self._in_hand(wire):
+                continue
+            if isinstance(safe, float | int):
+                writes.append((wire.bus, self._write(wire, float(safe), now)))
+            elif safe == "relinquish" and not explicit_only:
+                writes.append((wire.bus, self._write(wire, math.nan, now)))
+        return writes
+
+    def _in_hand(self, wire: Wire) -> bool:
+        """A hard-wired switch outranks everything here: never fight it."""
+        if wire.hoa is None or self._image.quality[wire.hoa] & quality.BAD:
+            return False
+        return bool(self._image.value[wire.hoa] != AUTO)
+
+    def _verify(self, now: float) -> None:
+        for c in map(int, np.flatnonzero(self._check_at <= now)):
+            wire = self.wires[c]
+            self._check_at[c] = math.inf
+            bits = int(self._image.quality[wire.feedback])
+            seen, asked = float(self._image.value[wire.feedback]), float(self._sent[c])
+            overridden = self._image.quality[wire.at] & quality.OVERRIDDEN
+            if bits & quality.BAD or overridden or self._in_hand(wire):
+                continue  # its own alarms and events speak for that
+            follows = abs(seen - asked) <= wire.output.tolerance
+            if not follows and self.following[c]:
+                self._events.emit(WRITE_NOT_FOLLOWED, point=wire.point, value=asked, seen=seen)
+            self.following[c] = follows
+            if not follows:  # look again: it may only be slow
+                self._check_at[c] = now + max(wire.output.settle, 1.0)
+        self._next_check = float(self._check_at.min(initial=math.inf))
+
+    def _watch_overrides(self, now: float) -> None:
+        """Somebody stronger on the device's own ladder: an event, not a fault."""
+        self._next_watch = now + WATCH_EVERY
+        bits = self._image.quality[self._at] & quality.OVERRIDDEN != 0
+        for c in np.flatnonzero(bits != self._overridden):
+            wire = self.wires[int(c)]
+            event = OVERRIDDEN_OUTSIDE if bits[c] else OVERRIDE_ENDED
+            self._events.emit(event, point=wire.point, value=float(self._image.value[wire.at]))
+        self._overridden = bits
+
+
+def following_points(outputs: Outputs, index: Mapping[str, int]) -> Mapping[int, list[int]]:
+    """Ordinals by the `<device>.following` point that sums them up."""
+    grouped: dict[int, list[int]] = {}
+    for wire in outputs.wires:
+        at = index.get(f"{wire.device}.following")
+        if at is not None:
+            grouped.setdefault(at, []).append(wire.ordinal)
+    return grouped
