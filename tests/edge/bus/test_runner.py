@@ -1,0 +1,270 @@
+"""The bus task in virtual time, over a driver whose devices answer, refuse or stay silent."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.bus.runner import BusRunner, spread
+from edge.bus.schedule import next_turn
+from edge.clock import Clock
+from edge.driver import DriverKind, FieldDevice, Poll, Sample, Write
+from edge.errors import DeviceRefused, DeviceTimeout, LinkDown
+from edge.events import Events
+from edge.image import quality
+from edge.schema.model import Model
+from edge.site.site import Bus
+from edge.text import Text
+from tests.support.virtual_loop import run_virtual
+
+TIMEOUT = 0.5
+WORD = Text("试验", "test")
+
+
+class FakeLine:
+    """The field as a table of moods per device; each answer takes 5 ms, each silence TIMEOUT."""
+
+    def __init__(self) -> None:
+        self.mood: dict[str, str] = {}
+        self.reads: list[tuple[float, str]] = []
+        self.writes: list[tuple[float, str, float]] = []
+        self.connects = 0
+        self.link = True
+
+    async def __aenter__(self) -> FakeLine:
+        self.connects += 1
+        if not self.link:
+            raise LinkDown(WORD)
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def _answer(self, device: str) -> None:
+        mood = self.mood.get(device, "ok")
+        if not self.link:
+            raise LinkDown(WORD)
+        if mood == "silent":
+            await asyncio.sleep(TIMEOUT)
+            raise DeviceTimeout(WORD)
+        await asyncio.sleep(0.005)
+        if mood == "refuses":
+            raise DeviceRefused(WORD, "2", permanent=True)
+
+    async def read(self, poll: Poll) -> Sample:
+        self.reads.append((now(), poll.device))
+        await self._answer(poll.device)
+        count = len(poll.points)
+        return Sample(np.full(count, now()), np.zeros(count, np.uint16))
+
+    async def write(self, writes: Sequence[Write]) -> None:
+        for write in writes:
+            await self._answer(write.device)
+            self.writes.append((now(), write.point, write.value))
+
+    async def raw(self, device: str, point: str) -> bytes:
+        return point.encode()
+
+
+class FakeSink:
+    """Keeps what the bus task reports."""
+
+    def __init__(self) -> None:
+        self.delivered: list[tuple[float, int]] = []
+        self.failures: list[tuple[float, int, int]] = []
+        self.states: list[tuple[float, str, bool]] = []
+        self.acknowledged: list[str] = []
+
+    def deliver(self, first: int, values: Any, bits: Any, at: float) -> None:
+        self.delivered.append((at, first))
+
+    def failed(self, first: int, count: int, bits: int, at: float) -> None:
+        self.failures.append((at, first, bits))
+
+    def online(self, device: str, online: bool, at: float) -> None:
+        self.states.append((round(at, 3), device, online))
+
+    def written(self, write: Write, asked: float, at: float) -> None:
+        self.acknowledged.append(write.point)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def build(devices: int, period: float = 1.0, polls: int = 1) -> SimpleNamespace:
+    line, sink = FakeLine(), FakeSink()
+    kind = DriverKind(
+        "fake",
+        Model,
+        Model,
+        Model,
+        lambda *_: (),
+        connect=lambda *_: line,  # type: ignore[arg-type]
+    )
+    ids = [f"d{i}" for i in range(devices)]
+    plan = tuple(
+        Poll(d, (f"{d}.p{k}",), period, None, f"{d} {k}") for d in ids for k in range(polls)
+    )
+    bus = Bus("b", kind, Model(), tuple(FieldDevice(d, None, ()) for d in ids), plan)
+    index = {p.points[0]: i for i, p in enumerate(plan)}
+    loop = asyncio.get_running_loop()
+    clock = Clock(monotonic=loop.time, wall=loop.time, trusted=lambda: True)
+    runner = BusRunner(bus, index, spread((bus,)), sink, clock, Events())
+    return SimpleNamespace(line=line, sink=sink, runner=runner, index=index)
+
+
+async def serve(case: SimpleNamespace, seconds: float) -> None:
+    task = asyncio.ensure_future(case.runner.run())
+    await asyncio.sleep(seconds)
+    task.cancel()
+
+
+def rate(case: SimpleNamespace, device: int, since: float) -> int:
+    return sum(1 for at, first in case.sink.delivered if first == device and at >= since)
+
+
+def test_every_poll_keeps_its_period_and_turns_are_spread() -> None:
+    """Ten devices polled each second are read ten times in ten seconds, a tenth apart."""
+
+    async def main() -> None:
+        case = build(10)
+        await serve(case, 11.0)
+        assert all(10 <= rate(case, d, 1.0) <= 11 for d in range(10))
+        second = sorted(at % 1.0 for at, _ in case.line.reads if 5.0 <= at < 6.0)
+        assert all(b - a == pytest.approx(0.1, abs=0.01) for a, b in pairwise(second))
+
+    run_virtual(main)
+
+
+def test_a_silent_device_costs_only_itself() -> None:
+    """With one of ten devices silent the other nine lose at most the time of its few probes."""
+
+    async def main() -> None:
+        case = build(10)
+        case.line.mood["d3"] = "silent"
+        await serve(case, 101.0)
+        assert rate(case, 3, 0.0) == 0
+        assert all(rate(case, d, 1.0) >= 95 for d in range(10) if d != 3)
+        probes = [at for at, d in case.line.reads if d == "d3"]
+        assert len(probes) <= 6
+        assert [s for s in case.sink.states if not s[2]] == [
+            (pytest.approx(1.045, abs=0.5), "d3", False)
+        ]
+
+    run_virtual(main)
+
+
+def test_one_lost_answer_is_not_a_lost_device() -> None:
+    """A single time-out is tried again at once and changes no quality."""
+
+    async def main() -> None:
+        case = build(2)
+        task = asyncio.ensure_future(case.runner.run())
+        await asyncio.sleep(3.2)
+        case.line.mood["d1"] = "silent"
+        await asyncio.sleep(0.6)
+        case.line.mood["d1"] = "ok"
+        await asyncio.sleep(2.0)
+        task.cancel()
+        assert case.sink.states == []
+        assert case.sink.failures == []
+
+    run_virtual(main)
+
+
+def test_a_device_that_comes_back_is_polled_at_once() -> None:
+    """After the probe that succeeds, everything of the device is read and its writes go out."""
+
+    async def main() -> None:
+        case = build(1, polls=3)
+        case.line.mood["d0"] = "silent"
+        task = asyncio.ensure_future(case.runner.run())
+        await asyncio.sleep(5.0)
+        case.runner.mailbox.put(Write("d0", "d0.p0", 7.0, 14), now())
+        case.line.mood["d0"] = "ok"
+        await asyncio.sleep(20.0)
+        task.cancel()
+        assert case.line.writes[0][1:] == ("d0.p0", 7.0)
+        assert case.sink.states[-1][2] is True
+        assert {first for _, first in case.sink.delivered} == {0, 1, 2}
+
+    run_virtual(main)
+
+
+def test_writes_go_before_due_polls_and_the_newest_value_wins() -> None:
+    """Of several values for one point only the last is written, ahead of the reads."""
+
+    async def main() -> None:
+        case = build(5)
+        for value in (1.0, 2.0, 3.0):
+            case.runner.mailbox.put(Write("d0", "d0.p0", value, 14), now())
+        await serve(case, 0.5)
+        assert [w[1:] for w in case.line.writes] == [("d0.p0", 3.0)]
+        assert case.line.writes[0][0] < case.line.reads[0][0] + 1e-9
+
+    run_virtual(main)
+
+
+def test_a_refused_poll_is_config_quality_and_rarely_asked_again() -> None:
+    """A permanent refusal marks the points and costs one request a minute."""
+
+    async def main() -> None:
+        case = build(2)
+        case.line.mood["d1"] = "refuses"
+        await serve(case, 61.5)
+        assert {bits for _, first, bits in case.sink.failures if first == 1} == {quality.CONFIG}
+        assert sum(1 for _, d in case.line.reads if d == "d1") == 2
+        assert rate(case, 0, 1.0) >= 59
+
+    run_virtual(main)
+
+
+def test_a_lost_link_marks_everything_and_reconnects() -> None:
+    """While the link is down all points are COMM; one event begins and one ends the outage."""
+
+    async def main() -> None:
+        case = build(3)
+        task = asyncio.ensure_future(case.runner.run())
+        await asyncio.sleep(2.0)
+        case.line.link = False
+        await asyncio.sleep(30.0)
+        assert {first for _, first, bits in case.sink.failures} == {0, 1, 2}
+        assert case.runner.up is False
+        case.line.link = True
+        await asyncio.sleep(40.0)
+        assert case.runner.up is True
+        assert case.runner._events.counts["link-down"] == 1
+        assert case.runner._events.counts["link-up"] == 1
+        task.cancel()
+
+    run_virtual(main)
+
+
+def test_raw_bytes_are_read_in_the_bus_s_own_turn() -> None:
+    """`raw` waits for its turn and raises LinkDown when there is no connection."""
+
+    async def main() -> None:
+        case = build(1)
+        with pytest.raises(LinkDown):
+            await case.runner.raw("d0", "d0.p0")
+        task = asyncio.ensure_future(case.runner.run())
+        await asyncio.sleep(1.0)
+        assert await case.runner.raw("d0", "d0.p0") == b"d0.p0"
+        task.cancel()
+
+    run_virtual(main)
+
+
+def test_missed_turns_are_counted_and_skipped() -> None:
+    """The next turn lies on the grid; those between are missed, not caught up."""
+    assert next_turn(1.25, 1.0, 0.25, 4.5) == (5.25, 3)
+    assert next_turn(1.25, 1.0, 0.25, 1.26) == (2.25, 0)
+    assert next_turn(3.9, 1.0, 0.25, 3.91)[1] == 0
+    assert math.isclose(next_turn(0.0, 0.1, 0.5, 0.04)[0], 0.05)
