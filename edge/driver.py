@@ -127,6 +127,11 @@ class DriverKind:
     device's readable points into polls, covering each exactly once. `vector(point_config, raw)`
     decodes a profile's raw→value test vector (hex bytes as on the wire) with nothing but the
     driver's codec, for `edge check`.
+
+    Models may say more, as properties. `claims: tuple[str, ...]` of a bus is what it alone uses on
+    this machine ("/dev/ttyUSB0", "udp 47808"), of a device what it alone uses on its bus
+    ("unit 1"): nobody else may. `commandable: bool` of a point says that it is an output by
+    nature (BACnet analog-output), without `output: true`.
     """
 
     name: str
