@@ -141,3 +141,4 @@ class DriverKind:
     plan: Callable[[Any, FieldDevice], tuple[Poll, ...]]
     connect: Connect
     vector: Callable[[Any, bytes], float] | None = None
+    priorities: bool = False

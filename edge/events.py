@@ -55,6 +55,10 @@ PROTECT_FAILED = _event(
     "protect-failed", "error", "保护程序出错, 所有输出进入故障安全值: {error}",
     "the protect program failed, every output goes to its failsafe: {error}",
 )  # fmt: skip
+ALARMS_FAILED = _event(
+    "alarms-failed", "error", "报警程序出错, 报警状态不再更新: {error}",
+    "the alarm program failed, alarm states are no longer updated: {error}",
+)  # fmt: skip
 SCAN_OVERRUN = _event(
     "scan-overrun", "warning", "扫描用时 {took_ms:.0f} 毫秒, 超过 {limit_ms:.0f} 毫秒",
     "a scan took {took_ms:.0f} ms, more than {limit_ms:.0f} ms",

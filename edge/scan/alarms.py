@@ -21,15 +21,15 @@ from edge.site.site import Alarm
 
 
 class State(StrEnum):
-    """The states of domain.md §2.2; the first word says whether the cause is there."""
+    """The states of ISA-18.2, as they stand in the journal, upstream and on the page."""
 
-    NORMAL = "normal"
-    UNACK = "unacknowledged"
-    ACKED = "acknowledged"
-    RTN_UNACK = "cleared-unacknowledged"
-    LATCHED_UNACK = "latched-unacknowledged"
-    LATCHED_ACKED = "latched-acknowledged"
-    SUPPRESSED = "suppressed"
+    NORMAL = "NORMAL"
+    UNACK = "UNACK"
+    ACKED = "ACKED"
+    RTN_UNACK = "RTN_UNACK"
+    LATCHED_UNACK = "LATCHED_UNACK"
+    LATCHED_ACKED = "LATCHED_ACKED"
+    SUPPRESSED = "SUPPRESSED"
 
 
 SILENT = frozenset({State.NORMAL, State.SUPPRESSED})

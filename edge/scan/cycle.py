@@ -1,0 +1,346 @@
+"""The scan: one synchronous step from what arrived to what is written, raised and reported.
+
+    latch → withdraw what expired → agendas → protect → control → arbiter → alarms → panel
+          → outputs → what changed
+
+No await, no I/O, no clock of its own: the same arrivals and the same `now` give the same results,
+bit for bit. Called by the scan task of `edge.app`, by scenario tests and by replays. One of the
+two places where `except Exception` stands: a bug in the rules must not end the protections.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edge.blocks.kind import Kind
+from edge.driver import Write
+from edge.events import ALARMS_FAILED, CONTROL_FAILED, PROTECT_FAILED, START_DEFERRED, Events
+from edge.image import quality
+from edge.image.image import Bits, Floats, ProcessImage
+from edge.image.slots import Slot
+from edge.rules.program import Program, Programs
+from edge.scan.alarms import Alarms, Transition
+from edge.scan.annunciator import Panel
+from edge.scan.arbiter import Arbiter
+from edge.scan.outputs import Outputs, following_points
+from edge.scan.wiring import commandables, wires
+from edge.site.site import Role, Site
+
+AGE_EVERY = 0.5  # seconds between looks for values that have become too old
+PROTECT_FAILURES = 10  # steps in a row with a failing protect program, then the process ends
+
+_ASKED_BY_RULES = (Slot.CORRECT, Slot.CONTROL, Slot.SCHEDULE)
+
+Run = Callable[[Program, ProcessImage, float], None]
+
+
+@dataclass(slots=True)
+class Arrival:
+    """Values of consecutive points, or what became of them: `values` None keeps the old ones."""
+
+    first: int
+    count: int
+    values: Floats | None
+    bits: Bits | int
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A request of a person or a remote system on its way to the ladder; NaN withdraws."""
+
+    slot: int
+    ordinal: int
+    value: float
+    expires: float
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a step brought: indices of changed points, alarm transitions, writes by bus."""
+
+    changed: Sequence[int]
+    transitions: list[Transition]
+    writes: list[tuple[str, Write]]
+
+
+class Scan:
+    """The controller's middle. Bus tasks deliver into it, commands ask it, `step` decides.
+
+    `run` executes a program on the image. `wake` is called when something arrived. `cold_for` is
+    how long after a cold start nothing is written (seconds of site time, from the first step).
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        kinds: Mapping[str, Kind],
+        programs: Programs,
+        run: Run,
+        events: Events,
+        *,
+        cold_for: float = 0.0,
+    ) -> None:
+        self.site, self.programs, self._events, self._run = site, programs, events, run
+        self.index = site.index()
+        self.ordinals = {name: c for c, name in enumerate(commandables(site))}
+        self.image = _image(site, self.index, self.ordinals, programs)
+        image = self.image
+        self.outputs = Outputs(wires(site, kinds), image, events)
+        self.arbiter = Arbiter(image, list(self.ordinals), [w.output for w in self.outputs.wires])
+        self.alarms = Alarms(
+            site.alarms, image, self.index, programs.alarm_active, programs.alarm_suppressed
+        )
+        self.panels = [Panel(a, image, self.index, self.ordinals) for a in site.annunciators]
+        self.wake: Callable[[], None] = lambda: None
+        self.steps = 0
+        self.protect_failures = 0
+        self._arrivals: deque[Arrival] = deque()
+        self._asks: deque[Ask] = deque()
+        self._resets: list[int] = []
+        self._following = following_points(self.outputs, self.index)
+        self._max_age: Floats = np.asarray([p.max_age for p in site.points])
+        self._report: Floats = np.asarray([p.report for p in site.points])
+        self._reported: Floats = np.full(image.points, np.nan)
+        self._reported_bits: Bits = np.full(image.points, quality.NEVER, np.uint16)
+        # Polled points come first; what follows is written by us and compared in every step.
+        self._own = sum(len(poll.points) for bus in site.buses for poll in bus.polls)
+        virtual = [i for i, p in enumerate(site.points) if p.role is Role.VIRTUAL]
+        self._virtual = np.asarray(virtual, np.int32)
+        self._next_age = -math.inf
+        self._cold_for, self._cold_until = cold_for, -math.inf
+        self._agenda_until = [-math.inf] * len(programs.agendas)
+        self._last_wall = -math.inf
+        self._control_ok = True
+        self._protect_ok = True
+        self._alarm_ok = True
+
+    # What bus tasks bring (`edge.bus.runner.Sink`).
+
+    def deliver(self, first: int, values: Floats, bits: Bits, now: float) -> None:
+        """A poll's answer."""
+        self._arrivals.append(Arrival(first, len(values), values.copy(), bits.copy(), now))
+        self.wake()
+
+    def failed(self, first: int, count: int, bits: int, now: float) -> None:
+        """These points could not be read."""
+        self._arrivals.append(Arrival(first, count, None, bits, now))
+        self.wake()
+
+    def online(self, device: str, online: bool, now: float) -> None:
+        """A device was lost or came back."""
+        self.tell(f"{device}.online", float(online), now)
+
+    def written(self, write: Write, asked: float, now: float) -> None:
+        """A device acknowledged a write."""
+        self.outputs.written(write, now)
+
+    def tell(self, point: str, value: float, now: float) -> None:
+        """Set a virtual point that belongs to the machinery, such as `<device>.online`."""
+        if (at := self.index.get(point)) is not None:
+            bits = np.zeros(1, np.uint16)
+            self._arrivals.append(Arrival(at, 1, np.asarray([value]), bits, now))
+            self.wake()
+
+    # What people and remote systems ask.
+
+    def ask(self, slot: int, point: str, value: float, expires: float) -> None:
+        """Put a request on the ladder at the next step; NaN withdraws it."""
+        self._asks.append(Ask(slot, self.ordinals[point], value, expires))
+        self.wake()
+
+    def reset_interlock(self, interlock: str) -> bool:
+        """Release a tripped interlock at the next step; False when there is no such interlock."""
+        cell = self.programs.resets.get(interlock)
+        if cell is None:
+            return False
+        self._resets.append(cell)
+        self.wake()
+        return True
+
+    @property
+    def waiting(self) -> bool:
+        """Whether arrivals were left for the next step."""
+        return bool(self._arrivals)
+
+    def step(self, now: float, wall: float, trusted: bool) -> Outcome:
+        """Decide everything at site time `now`, wall time `wall`."""
+        self.steps += 1
+        slices = self._latch(now)
+        self.arbiter.expire(now)
+        while self._asks:
+            ask = self._asks.popleft()
+            self.arbiter.ask(ask.slot, ask.ordinal, ask.value, ask.expires)
+        self._agendas(wall, trusted)
+        self._programs(now)
+        self.arbiter.step(now, self.outputs.held)
+        self._release(now)
+        transitions = self._alarm(now, wall)
+        writes = self._writes(now)
+        for point, until in self.arbiter.deferred:
+            self._events.emit(START_DEFERRED, point=point, wait=until - now)
+        self.arbiter.deferred.clear()
+        return Outcome(self._changed(slices), transitions, writes)
+
+    # The phases, in order.
+
+    def _latch(self, now: float) -> list[tuple[int, int]]:
+        """Take arrivals into the image, one answer per poll: a second one waits for the next step,
+        so that no change goes unseen."""
+        image, slices, taken = self.image, [], set()
+        while self._arrivals and self._arrivals[0].first not in taken:
+            arrival = self._arrivals.popleft()
+            first, stop = arrival.first, arrival.first + arrival.count
+            taken.add(first)
+            slices.append((first, stop))
+            image.quality[first:stop] = arrival.bits
+            if arrival.values is not None:
+                image.value[first:stop] = arrival.values
+                image.stamp[first:stop] = arrival.now
+        if now >= self._next_age:
+            self._next_age = now + AGE_EVERY
+            if self._age(now):
+                slices.append((0, image.points))
+        return slices
+
+    def _age(self, now: float) -> bool:
+        image = self.image
+        old = now - image.stamp > self._max_age
+        old &= image.quality[: image.points] & (quality.STALE | quality.NEVER) == 0
+        image.quality[: image.points][old] |= quality.STALE
+        return bool(old.any())
+
+    def _agendas(self, wall: float, trusted: bool) -> None:
+        image, back = self.image, wall < self._last_wall
+        self._last_wall = wall
+        for k, (cell, agenda) in enumerate(self.programs.agendas):
+            if not trusted:
+                image.quality[cell] = quality.NEVER
+                self._agenda_until[k] = -math.inf
+            elif back or wall >= self._agenda_until[k]:
+                now_on = agenda(wall)
+                image.value[cell], self._agenda_until[k] = now_on.value, now_on.until
+                image.quality[cell] = quality.GOOD
+
+    def _programs(self, now: float) -> None:
+        image = self.image
+        for cell in self._resets:
+            image.value[cell] = 1.0
+        error = self._attempt(self.programs.protect, now)
+        if error is not None and self._protect_ok:
+            self._events.emit(PROTECT_FAILED, error=repr(error), exc_info=error)
+        self._protect_ok = error is None
+        self.protect_failures = 0 if self._protect_ok else self.protect_failures + 1
+        for cell in self._resets:
+            image.value[cell] = 0.0
+        self._resets.clear()
+        error = self._attempt(self.programs.control, now)
+        if error is not None:
+            if self._control_ok:
+                self._events.emit(CONTROL_FAILED, error=repr(error), exc_info=error)
+            for slot in _ASKED_BY_RULES:
+                image.request[slot - 1] = np.nan
+        self._control_ok = error is None
+        image.stamp[self._virtual] = now
+
+    def _attempt(self, program: Program, now: float) -> Exception | None:
+        try:
+            self._run(program, self.image, now)
+        except Exception as error:  # noqa: BLE001 - a bug in one program must not end the others
+            return error
+        return None
+
+    def _release(self, now: float) -> None:
+        """Let outputs go whose inputs are known: their rules start anew from the read-back."""
+        if math.isinf(self._cold_until):
+            self._cold_until = now + self._cold_for
+        if now < self._cold_until:
+            return
+        released = self.outputs.ready()
+        for wire in released:
+            value = self.outputs.release(wire, now)
+            self.arbiter.adopt(wire.ordinal, value, now)
+        if released:
+            rules = {rule for wire in released for rule in wire.rules}
+            self.programs.control.restart(rules)
+            self._attempt(self.programs.control, now)
+            self.arbiter.step(now, self.outputs.held)
+
+    def _alarm(self, now: float, wall: float) -> list[Transition]:
+        for panel in self.panels:
+            panel.buttons(self.alarms, now, wall)
+        error = self._attempt(self.programs.alarm, now)
+        if error is not None and self._alarm_ok:
+            self._events.emit(ALARMS_FAILED, error=repr(error), exc_info=error)
+        self._alarm_ok = error is None
+        transitions = self.alarms.step(now, wall)
+        for panel in self.panels:
+            panel.show(self.alarms, transitions, now)
+        return transitions
+
+    def _writes(self, now: float) -> list[tuple[str, Write]]:
+        if not self._protect_ok:
+            first = self.protect_failures == 1
+            return self.outputs.failsafe(now, explicit_only=False) if first else []
+        writes = self.outputs.step(now)
+        for at, ordinals in self._following.items():
+            self.image.value[at] = float(self.outputs.following[ordinals].all())
+            self.image.quality[at] = quality.GOOD
+        return writes
+
+    def _changed(self, slices: list[tuple[int, int]]) -> list[int]:
+        """Points that moved beyond their `report`, or whose quality changed."""
+        image, found = self.image, []
+        for first, stop in (*slices, (self._own, image.points)):
+            value, bits = image.value[first:stop], image.quality[first:stop]
+            moved = np.abs(value - self._reported[first:stop]) > self._report[first:stop]
+            moved |= bits != self._reported_bits[first:stop]
+            if moved.any():
+                at = np.flatnonzero(moved) + first
+                self._reported[at], self._reported_bits[at] = image.value[at], image.quality[at]
+                found += at.tolist()
+        return found
+
+    # What survives a restart.
+
+    def failsafe(self, now: float) -> list[tuple[str, Write]]:
+        """The writes of an ordered stop: explicit failsafe values only."""
+        return self.outputs.failsafe(now, explicit_only=True)
+
+    def retain(self) -> dict[str, Any]:
+        """Everything the next process needs to go on, as plain data."""
+        local = self.image.request[Slot.LOCAL - 1]
+        return {
+            "rules": self.programs.retain(),
+            "alarms": self.alarms.retain(),
+            "arbiter": self.arbiter.retain(),
+            "setpoints": {
+                w.point: float(local[w.ordinal])
+                for w in self.outputs.wires
+                if w.device is None and not math.isnan(local[w.ordinal])
+            },
+        }
+
+    def restore(self, data: Mapping[str, Any]) -> None:
+        """Go on where the last process stopped; what no longer fits the site is left out."""
+        self.programs.restore(data.get("rules", {}))
+        self.alarms.restore(data.get("alarms", {}))
+        self.arbiter.restore(data.get("arbiter", {}))
+        for point, value in data.get("setpoints", {}).items():
+            if point in self.ordinals:
+                self.arbiter.ask(Slot.LOCAL, self.ordinals[point], value, math.inf)
+
+
+def _image(
+    site: Site, index: Mapping[str, int], ordinals: Mapping[str, int], programs: Programs
+) -> ProcessImage:
+    image = ProcessImage(len(site.points), [index[name] for name in ordinals], programs.cells)
+    for cell, value in programs.literals:
+        image.value[cell] = value
+    return image
