@@ -39,7 +39,8 @@ def alarm(name: str, **fields: Any) -> Alarm:
     values: dict[str, Any] = {
         "id": name, "text": Text(name, name), "checks": (Text("看", "look"),),
         "cause": Text("", ""), "consequence": Text("", ""), "priority": 2, "when": "",
-        "point": None, "above": math.nan, "below": math.nan, "deadband": 0.0, "on_delay": 0.0, "off_delay": 0.0,
+        "point": None, "above": math.nan, "below": math.nan, "deadband": 0.0,
+        "on_delay": 0.0, "off_delay": 0.0,
         "latch": False, "suppressed_by": "", "shows": (), "responsible": "", "re_alarm": math.inf,
         "mark": HERE,
     }  # fmt: skip
