@@ -1,0 +1,177 @@
+"""The simulated driver: models of `drivers/sim/rig.py` in the controller's own process.
+
+Not a plant on the wire (that is `drivers/sim/plant.py`). Models are stepped up to the loop's time
+whenever they are read or written, so under a virtual loop a day passes as fast as it computes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from drivers.sim.config import SimBus, SimDevice, SimPoint
+from drivers.sim.rig import MODELS, Rig
+from edge.driver import (
+    Deliver,
+    DriverKind,
+    FieldDevice,
+    FieldPoint,
+    Poll,
+    Sample,
+    Write,
+)
+from edge.errors import DeviceRefused, DeviceTimeout, LinkDown
+from edge.image import quality
+from edge.image.image import Bits, Floats
+from edge.text import Text
+
+TIMEOUT = 0.3  # s until a silent device is given up
+
+
+@dataclass
+class Line:
+    """The state of the line to a simulated bus: what a test breaks.
+
+    `silent` devices do not answer, `refused` points ("device.point") are refused, `delay` seconds
+    pass before each answer, `down` loses the whole line.
+    """
+
+    silent: set[str] = field(default_factory=set)
+    refused: set[str] = field(default_factory=set)
+    delay: float = 0.0
+    down: bool = False
+
+
+def plan(bus: SimBus, device: FieldDevice) -> tuple[Poll, ...]:
+    """One poll per period, in the order in which the points stand."""
+    groups: dict[float, list[FieldPoint]] = {}
+    for point in device.points:
+        if point.readable:
+            groups.setdefault(point.period, []).append(point)
+    return tuple(
+        Poll(
+            device=device.id,
+            points=tuple(point.id for point in points),
+            period=period,
+            request=tuple(points),
+            label=f"{device.config.model}, {len(points)}",
+        )
+        for period, points in groups.items()
+    )
+
+
+class SimDriver:
+    """One simulated bus; see `edge.driver.Driver` for the contract."""
+
+    def __init__(self, bus: SimBus, devices: Sequence[FieldDevice], rig: Rig, line: Line) -> None:
+        self._speed = bus.speed
+        self._devices = {device.id: device for device in devices}
+        self._points = {p.id: p for device in devices for p in device.points}
+        self._rig = rig
+        self._line = line
+
+    async def __aenter__(self) -> SimDriver:
+        self._check_line()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+    async def read(self, poll: Poll) -> Sample:
+        """Read one poll; every value carries SIMULATED."""
+        await self._ask(poll.device)
+        model = self._devices[poll.device].config.model
+        values: Floats = np.full(len(poll.points), np.nan)
+        bits: Bits = np.full(len(poll.points), quality.SIMULATED, np.uint16)
+        for i, point in enumerate(poll.request):
+            values[i], bad = self._value(model, point)
+            bits[i] |= bad
+        return Sample(values, bits)
+
+    def _value(self, model: str, point: FieldPoint) -> tuple[float, int]:
+        if point.id in self._line.refused:
+            return np.nan, quality.CONFIG
+        try:
+            raw = self._rig.read(model, point.config.variable)
+        except KeyError:  # this model has no such variable: the map is wrong
+            return np.nan, quality.CONFIG
+        value = raw * point.scale + point.offset
+        if np.isnan(value):
+            return value, quality.SENSOR
+        return value, 0 if point.low <= value <= point.high else quality.RANGE
+
+    async def write(self, writes: Sequence[Write]) -> None:
+        """Command the model; there is no priority to relinquish, so NaN leaves it as it is."""
+        for write in writes:
+            await self._ask(write.device)
+            if not np.isnan(write.value):
+                self._command(write)
+
+    def _command(self, write: Write) -> None:
+        point = self._points[write.point]
+        model = self._devices[write.device].config.model
+        raw = (write.value - point.offset) / point.scale
+        try:
+            if point.id in self._line.refused:
+                raise KeyError(point.id)
+            self._rig.write(model, point.config.variable, raw)
+        except KeyError as error:
+            reason = Text(f"{point.id} 不可写", f"{point.id} cannot be written")
+            raise DeviceRefused(reason, "read-only", permanent=True) from error
+        except ValueError as error:
+            reason = Text(
+                f"{point.id} 只接受 0-100, 不接受 {raw:g}", f"{point.id} takes 0-100, not {raw:g}"
+            )
+            raise DeviceRefused(reason, "out-of-range") from error
+
+    async def raw(self, device: str, point: str) -> bytes:
+        """The model's own value as a big-endian double: there is no wire."""
+        await self._ask(device)
+        model, variable = self._devices[device].config.model, self._points[point].config.variable
+        try:
+            return struct.pack(">d", self._rig.read(model, variable))
+        except KeyError as error:
+            reason = Text(f"模型没有变量 {variable}", f"the model has no {variable}")
+            raise DeviceRefused(reason, "no-variable", permanent=True) from error
+
+    async def _ask(self, device: str) -> None:
+        """Let time pass as an answer would, then bring the models up to the loop's time."""
+        self._check_line()
+        if device in self._line.silent or self._line.delay > TIMEOUT:
+            await asyncio.sleep(TIMEOUT)
+            raise DeviceTimeout(Text(f"{TIMEOUT:g} 秒内无应答", f"no answer within {TIMEOUT:g} s"))
+        await asyncio.sleep(self._line.delay)
+        self._check_line()
+        self._rig.advance_to(asyncio.get_running_loop().time() * self._speed)
+
+    def _check_line(self) -> None:
+        if self._line.down:
+            raise LinkDown(Text("仿真线路已断开", "the simulated line is down"))
+
+
+def sim_kind(rig: Rig | None = None, line: Line | None = None) -> DriverKind:
+    """The driver for a table of drivers. A test hands in the rig and the line that it will break;
+    otherwise every connection has models of its own."""
+    state = line or Line()
+
+    def connect(
+        bus: Any, devices: Sequence[FieldDevice], polls: Sequence[Poll], deliver: Deliver
+    ) -> SimDriver:
+        mine = rig or Rig(
+            {name: MODELS[name]() for name in {d.config.model for d in devices}},
+            noise=bus.noise,
+            seed=bus.seed,
+        )
+        return SimDriver(bus, devices, mine, state)
+
+    return DriverKind(
+        name="sim", bus=SimBus, device=SimDevice, point=SimPoint, plan=plan, connect=connect
+    )
+
+
+SIM = sim_kind()

@@ -1,0 +1,175 @@
+"""The plant of the demo site: a booster set that feeds three zones, a panel, a lobby, a fire main.
+
+Built from the models and served on real sockets, on the units and ports of `config/demo/site.yaml`.
+Not the controller: it knows nothing of it. The caller owns the task in which `run` advances time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import TextIO
+
+from drivers.sim.maps import FIRE_MAP, booster_map, io_map, meter_map, valve_map
+from drivers.sim.models import Booster, FireMain, IoModule, Lobby, ZoneNetwork
+from drivers.sim.registers import Register, Unit
+from drivers.sim.rig import Rig
+from drivers.sim.serve_modbus import ModbusServer
+from edge.text import Text
+
+BOOSTER, VALVES, HEADER, METERS, PANEL, FIRE = 1, (11, 12, 13), 20, (21, 22, 23), 31, 41
+MODBUS_PORT = 15502
+PRESSURE = 0.41  # MPa, where the demo's booster rule keeps it
+SPEED = 83.7  # %, at which three pumps feed three zones at that pressure
+MORNING = 435.0  # minute of the day: half of the lobby's light is daylight
+STEP = 0.1  # s between advances
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that can go wrong in the plant, and can be put right."""
+
+    name: str
+    text: Text
+    start: Callable[[], None]
+    stop: Callable[[], None]
+
+
+class Plant:
+    """Enter to listen, `run` to let time pass, leave to close.
+
+    `rig` is the equipment, `modbus` the server with its wire faults; `faults` are the ready-made
+    ones by name. `log` gets the server's line for each change it served.
+    """
+
+    def __init__(
+        self,
+        modbus_port: int = MODBUS_PORT,
+        *,
+        noise: float = 1.0,
+        seed: int = 1,
+        minute: float = MORNING,
+        log: TextIO | None = None,
+    ) -> None:
+        booster = Booster(pressure=PRESSURE)
+        booster.run_at(SPEED, SPEED, SPEED)
+        zones = ZoneNetwork(supply=PRESSURE)
+
+        def couple() -> None:
+            zones.supply = booster.pressure
+            booster.draw = zones.flow
+
+        couple()
+        self.rig = Rig(
+            {
+                "booster": booster,
+                "zones": zones,
+                "io": IoModule(),
+                "lobby": Lobby(minute=minute, level=50.0),
+                "fire_main": FireMain(),
+            },
+            couplings=[couple],
+            noise=noise,
+            seed=seed,
+        )
+        self.modbus = ModbusServer(self._units(), port=modbus_port, before=self._catch_up, log=log)
+        self.faults = {fault.name: fault for fault in self._faults()}
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Plant:
+        self._catch_up()
+        await self._stack.enter_async_context(self.modbus)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def run(self) -> None:
+        """Let time pass; never returns."""
+        while True:
+            self._catch_up()
+            await asyncio.sleep(STEP)
+
+    def press(self, button: int) -> None:
+        """Hold the push button on this input of the panel."""
+        self.rig.start("io", f"press:{button}")
+
+    def let_go(self, button: int) -> None:
+        """Let go of it."""
+        self.rig.stop("io", f"press:{button}")
+
+    def _catch_up(self) -> None:
+        self.rig.advance_to(asyncio.get_running_loop().time())
+
+    def _units(self) -> dict[int, Unit]:
+        units = {
+            BOOSTER: self._unit("booster", booster_map()),
+            HEADER: self._unit("zones", meter_map("header"), holes=False),
+            PANEL: self._unit("io", io_map()),
+            FIRE: self._unit("fire_main", FIRE_MAP),
+        }
+        for i, (valve, meter) in enumerate(zip(VALVES, METERS, strict=True), 1):
+            units[valve] = self._unit("zones", valve_map(i))
+            units[meter] = self._unit("zones", meter_map(f"z{i}"), holes=False)
+        return units
+
+    def _unit(self, model: str, registers: tuple[Register, ...], *, holes: bool = True) -> Unit:
+        return Unit(
+            registers, partial(self.rig.read, model), partial(self.rig.write, model), holes=holes
+        )
+
+    def _faults(self) -> Iterator[Fault]:
+        for name, model, fault, text in _FAULTS:
+            yield Fault(
+                name,
+                text,
+                partial(self.rig.start, model, fault),
+                partial(self.rig.stop, model, fault),
+            )
+        text = Text("三区阀门设备失联", "the zone 3 valve goes silent")
+        silence = partial(setattr, self.modbus.wire[VALVES[2]], "silent")
+        yield Fault("device_silent", text, partial(silence, True), partial(silence, False))
+
+
+_FAULTS: tuple[tuple[str, str, str, Text], ...] = (
+    (
+        "valve_drift", "zones", "valve_drift:3",
+        Text("三区阀门自行关至 20 %", "the zone 3 valve runs to 20 % by itself"),
+    ),
+    (
+        "valve_stuck", "zones", "valve_stuck:3",
+        Text("三区阀门卡住", "the zone 3 valve is stuck"),
+    ),
+    (
+        "false_feedback", "zones", "false_feedback:3",
+        Text("三区阀门关至 20 %, 反馈不变", "the zone 3 valve closes unseen by its feedback"),
+    ),
+    ("burst", "zones", "burst:2", Text("二区爆管", "a pipe bursts in zone 2")),
+    ("supply_drop", "zones", "supply_drop", Text("总管压力下降", "the header loses pressure")),
+    (
+        "sensor_jump", "zones", "sensor_jump:z1_pressure",
+        Text("一区压力传感器跳变", "the zone 1 pressure sensor jumps"),
+    ),
+    ("pump_trip", "booster", "pump_trip:1", Text("1 号泵跳闸", "pump 1 trips")),
+    (
+        "pump_no_feedback", "booster", "no_run_feedback:1",
+        Text("1 号泵停转, 无故障触点", "pump 1 stops without a fault contact"),
+    ),
+    (
+        "pump_hand", "booster", "hoa_hand:2",
+        Text("2 号泵转换开关置手动", "pump 2 is switched to HAND"),
+    ),
+    ("tank_low", "booster", "tank_low", Text("水箱缺水", "the break tank runs empty")),
+    (
+        "pressure_bad", "booster", "sensor_bad:discharge_pressure",
+        Text("出口压力传感器断线", "the discharge pressure sensor fails"),
+    ),
+    ("lux_covered", "lobby", "lux_covered", Text("照度传感器被遮挡", "the lux sensor is covered")),
+    (
+        "hydrant_low", "fire_main", "pressure_low",
+        Text("消火栓压力低", "the hydrant main loses pressure"),
+    ),
+)  # fmt: skip

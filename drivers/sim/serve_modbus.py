@@ -1,0 +1,204 @@
+"""A Modbus TCP server over simulated units, with faults on the wire that can be switched.
+
+Its own asyncio server and `struct` frames, independent of `drivers/modbus`: it is the other end in
+tests and in the demo. Not the maps (`drivers/sim/registers.py`). Used by `drivers/sim/plant.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TextIO
+
+from drivers.sim.registers import BadValue, NoSuchAddress, Table, Unit, bits_of, words_of
+
+ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
+_READS: Mapping[int, Table] = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
+_HEADER = struct.Struct(">HHHB")
+
+
+@dataclass
+class Wire:
+    """What is wrong between one unit and its client; fresh ones have no fault.
+
+    `silent` never answers; `delay` seconds pass before each answer, and requests behind it wait,
+    as in a gateway; `drop` closes the connection instead of answering; `exception` answers every
+    request with this code (0: none). `answer` spoils the frame: `transaction`, `unit`, `function`
+    give another one than asked, `short` a value less, `garbage` no Modbus at all. `bytewise` sends
+    byte by byte.
+    """
+
+    silent: bool = False
+    delay: float = 0.0
+    drop: bool = False
+    exception: int = 0
+    answer: Literal["right", "transaction", "unit", "function", "short", "garbage"] = "right"
+    bytewise: bool = False
+
+
+class ModbusServer:
+    """Units by number on one TCP port; a request to any other number stays unanswered.
+
+    `before` is called ahead of each request, so that models can catch up with the time. `log`
+    takes one JSON line for each value that an answer showed for the first time:
+    `{"t": loop time, "unit": 11, "name": "v1_position", "value": 79.9}`.
+    """
+
+    def __init__(
+        self,
+        units: Mapping[int, Unit],
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        before: Callable[[], None] = lambda: None,
+        log: TextIO | None = None,
+    ) -> None:
+        self.units = units
+        self.wire = {number: Wire() for number in units}
+        self.requests = dict.fromkeys(units, 0)
+        self.host, self.port = host, port
+        self._before = before
+        self._log = log
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+
+    async def start(self) -> None:
+        """Listen; port 0 becomes the one that the system gave. OSError: it is taken."""
+        self._server = await asyncio.start_server(self._serve, self.host, self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening and cut every connection; starting again is possible."""
+        if self._server is None:
+            return
+        self._server.close()
+        self.cut()
+        await self._server.wait_closed()
+        self._server = None
+
+    def cut(self) -> None:
+        """Drop every connection; new ones are still taken."""
+        for writer in tuple(self._open):
+            writer.transport.abort()
+
+    async def __aenter__(self) -> ModbusServer:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            while True:
+                transaction, _, length, unit = _HEADER.unpack(await reader.readexactly(7))
+                pdu = await reader.readexactly(length - 1)
+                if unit in self.units and not await self._answer(writer, transaction, unit, pdu):
+                    return
+        except (asyncio.IncompleteReadError, ConnectionError, ValueError):
+            return  # the client left, or does not speak Modbus
+        finally:
+            self._open.discard(writer)
+            writer.close()
+
+    async def _answer(
+        self, writer: asyncio.StreamWriter, transaction: int, unit: int, pdu: bytes
+    ) -> bool:
+        """Answer one request; False when the connection must end."""
+        wire = self.wire[unit]
+        self.requests[unit] += 1
+        if wire.silent:
+            return True
+        if wire.delay:
+            await asyncio.sleep(wire.delay)
+        if wire.drop:
+            return False
+        self._before()
+        changes: list[tuple[str, float]] = []
+        reply = self._reply(unit, pdu, changes)
+        if wire.exception:
+            reply, changes = bytes([pdu[0] | 0x80, wire.exception]), []
+        frame = spoil(wire.answer, transaction, unit, reply)
+        if wire.bytewise:
+            for i in range(len(frame)):
+                writer.write(frame[i : i + 1])
+                await writer.drain()
+                await asyncio.sleep(0.001)
+        else:
+            writer.write(frame)
+            await writer.drain()
+        if wire.answer == "right":
+            self._note(unit, changes)
+        return True
+
+    def _reply(self, unit: int, pdu: bytes, changes: list[tuple[str, float]]) -> bytes:
+        try:
+            return perform(self.units[unit], pdu, changes)
+        except (NoSuchAddress, KeyError):
+            return bytes([pdu[0] | 0x80, ILLEGAL_ADDRESS])
+        except (BadValue, ValueError, struct.error):
+            return bytes([pdu[0] | 0x80, ILLEGAL_VALUE])
+
+    def _note(self, unit: int, changes: list[tuple[str, float]]) -> None:
+        if self._log is None:
+            return
+        now = asyncio.get_running_loop().time()
+        for name, value in changes:
+            self._log.write(json.dumps({"t": now, "unit": unit, "name": name, "value": value}))
+            self._log.write("\n")
+        if changes:
+            self._log.flush()
+
+
+def perform(unit: Unit, pdu: bytes, changes: list[tuple[str, float]]) -> bytes:
+    """Carry out one request; appends to `changes` what its answer shows for the first time."""
+    function = pdu[0]
+    if function in _READS:
+        address, count = struct.unpack(">HH", pdu[1:])
+        bits = function in (1, 2)
+        if not 1 <= count <= (2000 if bits else 125):
+            raise BadValue(count)
+        values = unit.values(_READS[function], address, count)
+        payload = (bits_of if bits else words_of)(values, address, count)
+        changes.extend(unit.changes(values))
+        return bytes([function, len(payload)]) + payload
+    if function == 5:
+        address, value = struct.unpack(">HH", pdu[1:])
+        if value not in (0x0000, 0xFF00):
+            raise BadValue(value)
+        unit.put_bits(address, [value == 0xFF00])
+        return pdu
+    if function == 6:
+        unit.put_words(struct.unpack(">H", pdu[1:3])[0], pdu[3:])
+        return pdu
+    if function in (15, 16):
+        address, count, size = struct.unpack(">HHB", pdu[1:6])
+        data = pdu[6:]
+        if len(data) != size or size != ((count + 7) // 8 if function == 15 else 2 * count):
+            raise BadValue(size)
+        if function == 15:
+            packed = int.from_bytes(data, "little")
+            unit.put_bits(address, [bool(packed >> i & 1) for i in range(count)])
+        else:
+            unit.put_words(address, data)
+        return pdu[:5]
+    return bytes([function | 0x80, ILLEGAL_FUNCTION])
+
+
+def spoil(answer: str, transaction: int, unit: int, reply: bytes) -> bytes:
+    """The frame around `reply`, right or wrong in the one way that `answer` says."""
+    if answer == "garbage":
+        return b"\xde\xad\xbe\xef" * 8
+    if answer == "transaction":
+        transaction = transaction + 1 & 0xFFFF
+    if answer == "unit":
+        unit = unit + 1 & 0xFF
+    if answer == "function":
+        reply = bytes([3 if reply[0] == 4 else 4]) + reply[1:]
+    if answer == "short":
+        reply = bytes([reply[0], max(reply[1] - 2, 0)]) + reply[2:-2]
+    return _HEADER.pack(transaction, 0, len(reply) + 1, unit) + reply
