@@ -1,0 +1,28 @@
+"""BACnet/IP: the entry of the driver. Nothing here imports the protocol library."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from drivers.bacnet import codec
+from drivers.bacnet.config import BusConfig, DeviceConfig, PointConfig
+from drivers.bacnet.plan import plan
+from edge.driver import Deliver, Driver, DriverKind, FieldDevice, Poll
+
+
+def _connect(
+    bus: Any, devices: Sequence[FieldDevice], polls: Sequence[Poll], deliver: Deliver
+) -> AbstractAsyncContextManager[Driver]:
+    from drivers.bacnet.driver import connect  # noqa: PLC0415 - a quarter of a second to import
+
+    return connect(bus, devices, polls, deliver)
+
+
+def _vector(config: Any, raw: bytes) -> float:
+    """Decode application-tagged bytes: `44 41 c8 00 00` is 25.0."""
+    return codec.number(raw)
+
+
+KIND = DriverKind("bacnet", BusConfig, DeviceConfig, PointConfig, plan, _connect, _vector)

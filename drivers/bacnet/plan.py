@@ -1,0 +1,40 @@
+"""How a BACnet device's points are grouped into polls. Pure; called once when a site is loaded."""
+
+from __future__ import annotations
+
+from drivers.bacnet.config import BusConfig, DeviceConfig, PointConfig
+from edge.driver import FieldDevice, FieldPoint, Poll
+
+
+def plan(bus: BusConfig, device: FieldDevice) -> tuple[Poll, ...]:
+    """One ReadPropertyMultiple per poll: points of one period, in order, `batch` at most."""
+    config: DeviceConfig = device.config
+    periods: dict[float, list[FieldPoint]] = {}
+    for point in device.points:
+        if point.readable:
+            periods.setdefault(point.period, []).append(point)
+    return tuple(
+        Poll(
+            device=device.id,
+            points=tuple(point.id for point in batch),
+            period=period,
+            request=batch,
+            label=_label(batch),
+        )
+        for period, points in periods.items()
+        for batch in _batches(points, config.batch)
+    )
+
+
+def _batches(points: list[FieldPoint], size: int) -> list[tuple[FieldPoint, ...]]:
+    return [tuple(points[i : i + size]) for i in range(0, len(points), size)]
+
+
+def _label(points: tuple[FieldPoint, ...]) -> str:
+    """`analog-input,1 … analog-output,3`, with the property where it is not the present value."""
+    first, last = _spoken(points[0].config), _spoken(points[-1].config)
+    return first if len(points) == 1 else f"{first} … {last}"
+
+
+def _spoken(point: PointConfig) -> str:
+    return point.object if point.property == "present-value" else f"{point.object} {point.property}"

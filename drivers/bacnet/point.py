@@ -1,0 +1,140 @@
+"""What a point's answers say about it: number, status flags, and who holds its priority array.
+
+Pure bookkeeping, no I/O: `driver.py` asks the device and hands the answers in here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Final
+
+from drivers.bacnet import codec
+from drivers.bacnet.codec import Property, Refusal
+from drivers.bacnet.config import PRESENT_VALUE, PointConfig
+from edge.driver import FieldPoint
+from edge.image import quality
+from edge.image.slots import SLOTS, Slot
+
+PRIORITY_ARRAY: Final = 87
+STATUS_FLAGS: Final = 111
+
+# The priorities that we write. A device's own minimum times hold 6, so ours go out as 5.
+OURS: Final = frozenset(int(slot) for slot in Slot if slot is not Slot.MIN_TIME)
+
+# Status flags (clause 12.50) and what they mean for a value.
+_FLAGS: Final = ((4, quality.SENSOR), (2, quality.OVERRIDDEN), (1, quality.OUT_OF_SERVICE))
+
+# Error codes (clause 18) that say that the map is wrong: read-access-denied, unknown-object,
+# unknown-property, unsupported-object-type, invalid-array-index, datatype-not-supported.
+WRONG_MAP: Final = frozenset({27, 31, 32, 36, 42, 47})
+
+
+def priority(slot: int) -> int:
+    """The priority at which a slot of the ladder is written."""
+    return int(Slot.PROTECT) if slot == Slot.MIN_TIME else slot
+
+
+@dataclass(slots=True)
+class Known:
+    """A point. `commandable` (None: not known yet) and `tag`, its type of number, are learned.
+
+    `held` are the priorities that we may hold. `leftovers` are those of ours that were occupied
+    before the first write: an earlier run of this controller left them.
+    """
+
+    spec: FieldPoint
+    target: Property
+    commandable: bool | None
+    tag: int = -1
+    flagged: bool = True
+    held: set[int] = field(default_factory=set)
+    leftovers: set[int] = field(default_factory=set)
+    written: bool = False
+    flag_bits: int = 0
+    array_bits: int = 0
+
+    @classmethod
+    def of(cls, point: FieldPoint) -> Known:
+        """A point of which only the configuration is known."""
+        config: PointConfig = point.config
+        target = config.target()
+        asks = point.writable and target[1] == PRESENT_VALUE
+        return cls(point, target, None if asks else False)
+
+    @property
+    def array(self) -> Property:
+        """Its object's priority array."""
+        return self.target[0], PRIORITY_ARRAY
+
+    @property
+    def flags(self) -> Property:
+        """Its object's status flags."""
+        return self.target[0], STATUS_FLAGS
+
+    def extras(self) -> list[Property]:
+        """What is worth knowing beside the value, as far as the object has it."""
+        out = [self.flags] if self.flagged else []
+        return out if self.commandable is False else [*out, self.array]
+
+    def take_value(self, answer: bytes | Refusal) -> tuple[float, int]:
+        """Value in the point's unit, and its quality."""
+        if isinstance(answer, Refusal):
+            wrong = answer.error_code in WRONG_MAP
+            return math.nan, quality.CONFIG if wrong else quality.SENSOR
+        try:
+            number = codec.number(answer)
+        except ValueError:
+            return math.nan, quality.CONFIG  # a text, a date, a list: not what a point can be
+        self.tag = codec.application_tag(answer)
+        value = number * self.spec.scale + self.spec.offset
+        bits = self.flag_bits | self.array_bits
+        if not self.spec.low <= value <= self.spec.high or math.isinf(value):
+            bits |= quality.RANGE
+        return value, bits
+
+    def take_extra(self, target: Property, answer: bytes | Refusal) -> None:
+        """One of `extras`. What the object does not have is not asked for again."""
+        if not isinstance(answer, Refusal):
+            if target == self.flags:
+                self.flag_bits = self._flag_bits(answer)
+            else:
+                self._take_array(answer)
+        elif answer.error_code in WRONG_MAP:  # any other error may pass
+            if target == self.flags:
+                self.flagged = False
+            else:
+                self.commandable = False
+
+    def _flag_bits(self, answer: bytes) -> int:
+        seen = codec.flags(answer)
+        bits = sum(bit for flag, bit in _FLAGS if seen & flag)
+        if self.spec.writable and bits & quality.OUT_OF_SERVICE:
+            bits |= quality.OVERRIDDEN  # the physical output no longer follows what we write
+        return bits
+
+    def _take_array(self, answer: bytes) -> None:
+        slots = codec.elements(answer)
+        if len(slots) != SLOTS:
+            raise codec.Malformed(f"{len(slots)} priorities")
+        self.commandable = True
+        occupied = {i for i, value in enumerate(slots, 1) if value != codec.NULL}
+        if not self.written:
+            self.leftovers = occupied & OURS
+        strongest = min(self.held, default=SLOTS + 1)
+        foreign = occupied - self.held - self.leftovers
+        stronger = any(slot < strongest for slot in foreign)
+        self.array_bits = quality.OVERRIDDEN if stronger else 0
+
+    def releases(self, keep: int | None) -> list[int]:
+        """The priorities to give up beside `keep`, weakest first: the output moves once at most."""
+        return sorted((self.held | self.leftovers) - {keep}, reverse=True)
+
+    def released(self, slot: int) -> None:
+        """The device acknowledged a NULL there."""
+        self.held.discard(slot)
+        self.leftovers.discard(slot)
+
+    def encoded(self, value: float) -> bytes:
+        """`value` in the type that the device itself uses. Raises `codec.NotANumber`."""
+        return codec.encoded((value - self.spec.offset) / self.spec.scale, self.tag)
