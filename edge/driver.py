@@ -8,13 +8,14 @@ the point's unit (`edge/schema/units.py`); conversion from the device's unit is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from edge.image.image import Bits, Floats
 from edge.schema.model import Model
+from edge.text import Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +127,13 @@ class DriverKind:
     `bus`, `device` and `point` are the frozen models of its options. `plan` is pure: it groups a
     device's readable points into polls, covering each exactly once. `vector(point_config, raw)`
     decodes a profile's raw→value test vector (hex bytes as on the wire) with nothing but the
-    driver's codec, for `edge check`.
+    driver's codec, for `edge check`. `check(bus, device)` yields what is wrong with a device's
+    points that no single record shows, as (point id, sentence); `plan` wants none of it.
 
     Models may say more, as properties. `claims: tuple[str, ...]` of a bus is what it alone uses on
     this machine ("/dev/ttyUSB0", "udp 47808"), of a device what it alone uses on its bus
     ("unit 1"): nobody else may. `commandable: bool` of a point says that it is an output by
-    nature (BACnet analog-output), without `output: true`.
+    nature (BACnet analog-output), without `output: true`, and `readable: bool` whether it can be read.
     """
 
     name: str
@@ -141,4 +143,5 @@ class DriverKind:
     plan: Callable[[Any, FieldDevice], tuple[Poll, ...]]
     connect: Connect
     vector: Callable[[Any, bytes], float] | None = None
+    check: Callable[[Any, FieldDevice], Iterable[tuple[str, Text]]] | None = None
     priorities: bool = False
