@@ -132,8 +132,8 @@ class DriverKind:
 
     Models may say more, as properties. `claims: tuple[str, ...]` of a bus is what it alone uses on
     this machine ("/dev/ttyUSB0", "udp 47808"), of a device what it alone uses on its bus
-    ("unit 1"): nobody else may. `commandable: bool` of a point says that it is an output by
-    nature (BACnet analog-output), without `output: true`, and `readable: bool` whether it can be read.
+    ("unit 1"): nobody else may. Of a point, `commandable: bool` says that it is an output by nature
+    (BACnet analog-output), without `output: true`, and `readable: bool` whether it can be read.
     """
 
     name: str
