@@ -1,13 +1,24 @@
 """What rules are made of: a flat table of block kinds, each one model and one step function.
 
-The table is explicit: a kind that is not listed does not exist. Read by the site (schema, checks)
+The tables are explicit: a kind that is not listed does not exist. Read by the site (schema, checks)
 and by `edge/rules` (compile, kernel).
 """
 
 from __future__ import annotations
 
+from edge.blocks.alarming import CONDITION, LIMIT
+from edge.blocks.conditioning import CONDITIONING
 from edge.blocks.kind import Kind
+from edge.blocks.logic import HYSTERESIS, SCALE, VALUE
+from edge.blocks.pid import PID
+from edge.blocks.protection import INTERLOCK, TRIP_KIND
+from edge.blocks.ramp import RAMP
+from edge.blocks.timing import DELAY
 
-_ALL: tuple[Kind, ...] = ()
+KINDS: dict[str, Kind] = {
+    kind.name: kind for kind in (VALUE, DELAY, HYSTERESIS, SCALE, CONDITIONING, RAMP, PID)
+}
+"""What `block:` may name in `rules:`; `value` is the kind of `value: <expression>`."""
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in _ALL}
+INTERNAL: dict[str, Kind] = {kind.name: kind for kind in (INTERLOCK, TRIP_KIND, LIMIT, CONDITION)}
+"""What interlocks and alarms are compiled to; not for `rules:`."""

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edge.errors import EdgeError
+from edge.schema.model import Refusal
+from edge.schema.units import UNITS, canonical, conversion, parse_quantity, split_quantity
 from edge.text import Text
 
 LONGEST = 1000  # characters
@@ -101,6 +103,35 @@ def parse(text: str) -> Expression:
         raise _error("an empty expression", "表达式为空", 0)
     tree = _Reader(text).read()
     return Expression(text, tree, tuple(dict.fromkeys(_names(tree))))
+
+
+def quantity(source: str | float, unit: str | None) -> float | None:
+    """The number when `source` is one, with or without its unit; None when it is an expression.
+
+    In `unit`, or, where any unit fits, in the canonical unit of what is written. Raises Refusal
+    for a unit that does not fit.
+    """
+    if not isinstance(source, str):
+        return float(source)
+    parts = split_quantity(source)
+    if parts is None:
+        return None
+    return parse_quantity(source, _home(parts[1]) if unit is None else unit)
+
+
+def _home(written: str) -> str:
+    """The canonical unit of a written one: kPa is held in MPa, and K stays K, no temperature."""
+    try:
+        return canonical(written)
+    except Refusal:
+        pass
+    for unit in UNITS:
+        try:
+            conversion(written, unit)
+        except Refusal:
+            continue
+        return unit
+    return ""  # unknown: parse_quantity says so
 
 
 class _Reader:

@@ -146,7 +146,14 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Operands over time and what comes out: executed by the tests, shown in the docs."""
+    """Operands over time and what comes out: executed by the tests, shown in the docs.
+
+    `options` as in YAML. The kernel runs once per step, at time `t`; an input keeps its value until
+    a later step gives another. Inputs are keyed by the point ids that `options` uses (NaN: bad; of
+    an output: what the device reads back; "agenda": its cell). Expected are, by published name (""
+    for the rule itself), the result, and by an output's point id, the request; NaN: bad, none.
+    Outputs follow their requests.
+    """
 
     title: str
     options: Mapping[str, Any]

@@ -1,0 +1,64 @@
+"""How step functions ask for an output and follow it while somebody else holds it.
+
+The four operands of a target begin at `o`. Nothing here decides who wins: that is the arbiter's.
+Called by the step functions of the kinds that drive something.
+"""
+
+from __future__ import annotations
+
+from math import isfinite, nan
+
+from edge.blocks.kind import TARGET_OPERANDS, usable
+from edge.image.image import Bits, Floats, Index
+from edge.image.quality import BAD, RANGE
+from edge.image.slots import Slot
+
+REQUEST, DECIDED, OWNER, ACTUAL = 0, 1, 2, 3  # a target's operands
+RESULT = TARGET_OPERANDS  # of kinds with one target, the first published point
+NOTES = 0xFFFF ^ BAD
+OURS = float(Slot.CONTROL)
+
+
+def held_by_other(v: Floats, ops: Index, o: int) -> bool:
+    """Whether another slot than ours decides what the output does."""
+    return bool(v[ops[o + OWNER]] != OURS)
+
+
+def present(v: Floats, q: Bits, ops: Index, o: int) -> float:
+    """What the output does now: what was decided last, else what the device says, else NaN."""
+    if v[ops[o + DECIDED]] == v[ops[o + DECIDED]]:
+        return float(v[ops[o + DECIDED]])
+    if usable(v, q, ops[o + ACTUAL]):
+        return float(v[ops[o + ACTUAL]])
+    return nan
+
+
+def ask(v: Floats, q: Bits, ops: Index, o: int, value: float, bits: int) -> None:
+    """Request `value` (NaN withdraws); notes such as SIMULATED go with it."""
+    v[ops[o + REQUEST]] = value
+    q[ops[o + REQUEST]] = bits & NOTES
+
+
+def deliver(
+    v: Floats, q: Bits, ops: Index, o: int, st: Floats, s: int,
+    now: float, hold: float, value: float, bits: int,
+) -> None:  # fmt: skip
+    """Publish a result and request it. A bad one leaves the request for `hold` s, then withdraws.
+
+    For kinds whose operands begin with one target and one published point. `st[s]` is when the
+    result became bad.
+    """
+    bad = bits & BAD != 0
+    if not bad and not isfinite(value):
+        bad = True
+        bits = bits | RANGE
+    v[ops[o + RESULT]] = nan if bad else value
+    q[ops[o + RESULT]] = bits
+    if not bad:
+        st[s] = nan
+        ask(v, q, ops, o, value, bits)
+        return
+    if st[s] != st[s]:
+        st[s] = now
+    if now - st[s] >= hold - 1e-6:
+        ask(v, q, ops, o, nan, bits)
