@@ -1,0 +1,373 @@
+"""What stands in registers and bits: bytes ↔ float64, pure and vectorised.
+
+Not requests (`pdu.py`), not I/O (`link.py`), not grouping (`plan.py`). Called by `plan`, `parts`
+and `driver`, and by `edge check` for the test vectors of profiles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import DeviceRefused
+from edge.image import quality
+from edge.image.image import Bits, Floats
+from edge.text import Text
+
+Type = Literal[
+    "bool", "u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64",
+    "bcd16", "bcd32", "mod10k", "bitfield", "enum",
+]  # fmt: skip
+Order = Literal["ABCD", "CDAB", "BADC", "DCBA"]
+
+# What a type occupies: registers, and the little-endian number that its bytes form.
+_SHAPES: Final[dict[Type, tuple[int, str]]] = {
+    "bool": (1, "u2"), "bitfield": (1, "u2"), "enum": (1, "u2"), "u16": (1, "u2"),
+    "i16": (1, "i2"), "u32": (2, "u4"), "i32": (2, "i4"), "u64": (4, "u8"), "i64": (4, "i8"),
+    "f32": (2, "f4"), "f64": (4, "f8"), "bcd16": (1, "u2"), "bcd32": (2, "u4"),
+    "mod10k": (2, "u4"),
+}  # fmt: skip
+_PLAIN: Final = frozenset({"u16", "enum", "i16", "u32", "i32", "u64", "i64", "f32", "f64"})
+_DECIMAL: Final = {"bcd16": 9_999, "bcd32": 99_999_999, "mod10k": 99_999_999}
+_LARGEST: Final = float(np.finfo(np.float64).max)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One point inside an answer.
+
+    `at` counts registers (bits, for coils and discrete inputs) from the start of the answer.
+    `sentinel` are raw values that mean "not available": bit patterns or signed numbers for integer
+    types, numbers for f32 and f64. `value = raw * scale + offset`, possible from `low` to `high`.
+    """
+
+    at: int
+    type: Type = "u16"
+    order: Order = "ABCD"
+    bit: int | None = None
+    length: int = 1
+    sentinel: tuple[float, ...] = ()
+    scale: float = 1.0
+    offset: float = 0.0
+    low: float = -math.inf
+    high: float = math.inf
+
+
+def registers(kind: Type) -> int:
+    """How many registers a value of this type occupies."""
+    return _SHAPES[kind][0]
+
+
+def wire_places(width: int, order: Order) -> list[int]:
+    """Where each byte of a value, least significant first, stands among its `width` wire bytes."""
+    words = width // 2
+    low_word_first = order in ("CDAB", "DCBA")
+    swapped = order in ("BADC", "DCBA")
+    places = []
+    for significance in range(width):
+        word = significance // 2 if low_word_first else words - 1 - significance // 2
+        low_byte = significance % 2 == 0
+        places.append(2 * word + (low_byte != swapped))
+    return places
+
+
+class Decoder:
+    """Turns answers of one read into values and quality, prepared once for its cells.
+
+    One gather brings the bytes of all cells into order, then each group of equal type is cast at
+    once. `values` and `quality` are overwritten by the next `decode`; they are the arrays
+    `into`, when given.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        *,
+        bits: bool,
+        into: tuple[Floats, Bits] | None = None,
+    ) -> None:
+        n = len(cells)
+        self.values: Floats
+        self.quality: Bits
+        self.values, self.quality = into or (np.full(n, np.nan), np.zeros(n, np.uint16))
+        self._scale = _unless(1.0, [c.scale for c in cells])
+        self._offset = _unless(0.0, [c.offset for c in cells])
+        bounds = [_bounds(c) for c in cells]
+        self._low = np.array([low for low, _ in bounds])
+        self._high = np.array([high for _, high in bounds])
+        self._possible = np.zeros(n, np.bool_)
+        self._below = np.zeros(n, np.bool_)
+        self._clean = False
+        self._groups = [_BitGroup(cells)] if bits else _register_groups(cells)
+
+    def decode(self, pdu: bytes) -> None:
+        """Fill `values` and `quality` from an answer for which `answers` holds.
+
+        NaN, infinity, wrong digits and what lies outside `low` to `high` become RANGE, sentinels
+        SENSOR; where there is no number, the value is NaN.
+        """
+        values = self.values
+        absent = [places for group in self._groups if (places := group.fill(pdu, values)).size]
+        if self._scale is not None:
+            values *= self._scale
+        if self._offset is not None:
+            values += self._offset
+        possible = np.greater_equal(values, self._low, out=self._possible)
+        possible &= np.less_equal(values, self._high, out=self._below)
+        if np.count_nonzero(possible) == len(possible) and not absent:
+            if not self._clean:
+                self.quality.fill(quality.GOOD)
+                self._clean = True
+            return
+        self._clean = False
+        self.quality[:] = np.where(possible, quality.GOOD, quality.RANGE)
+        for places in absent:
+            values[places] = np.nan
+            self.quality[places] = quality.SENSOR
+
+
+def decode_one(cell: Cell, data: bytes, *, bits: bool) -> tuple[float, int]:
+    """Value and quality of one cell from bytes as on the wire."""
+    decoder = Decoder([cell], bits=bits)
+    decoder.decode(b"\0\0" + data)
+    return float(decoder.values[0]), int(decoder.quality[0])
+
+
+def encode(cell: Cell, value: float) -> bytes:
+    """The registers of `value` as on the wire; a bit or bitfield stands at its place, others 0.
+
+    Rounds to the nearest step of the type. Raises DeviceRefused, permanent, when the value is not
+    finite, outside `low` to `high`, does not fit the type, or is a sentinel.
+    """
+    number = raw_number(cell, value)
+    width = 2 * registers(cell.type)
+    pattern = np.array(_pack(cell, number), np.dtype(_SHAPES[cell.type][1])).tobytes()
+    wire = bytearray(width)
+    for byte, place in zip(pattern, wire_places(width, cell.order), strict=True):
+        wire[place] = byte
+    return bytes(wire)
+
+
+def raw_number(cell: Cell, value: float) -> float:
+    """`value` in the device's own steps: an int for integer types; refused as for `encode`."""
+    if not (math.isfinite(value) and cell.low <= value <= cell.high):
+        raise _does_not_fit(value, cell.low, cell.high)
+    raw = (value - cell.offset) / cell.scale
+    number: float = raw if cell.type in ("f32", "f64") else round(raw)
+    low, high = limits(cell)
+    if not low <= number <= high:
+        ends = sorted((low * cell.scale + cell.offset, high * cell.scale + cell.offset))
+        raise _does_not_fit(value, ends[0], ends[1])
+    if number in (s if cell.type in ("f32", "f64") else _signed(cell, s) for s in cell.sentinel):
+        raise DeviceRefused(
+            Text(
+                f"值 {value:g} 在该寄存器中表示“无数据”, 不能写入",
+                f"the value {value:g} means “not available” in this register and cannot be written",
+            ),
+            "value",
+            permanent=True,
+        )
+    return number
+
+
+def limits(cell: Cell) -> tuple[float, float]:
+    """The smallest and the greatest raw number that the cell can hold."""
+    if cell.type in _DECIMAL:
+        return 0, _DECIMAL[cell.type]
+    if cell.type == "bool" or cell.bit is not None:
+        return 0, (1 << cell.length) - 1
+    dtype = np.dtype(_SHAPES[cell.type][1])
+    if dtype.kind == "f":
+        largest = float(np.finfo(dtype).max)
+        return -largest, largest
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+
+
+def patterns(kind: Type) -> tuple[float, float]:
+    """What may be given as a sentinel: signed numbers and bit patterns; any number for floats."""
+    if kind in ("f32", "f64"):
+        return limits(Cell(0, kind))
+    bits = 16 * registers(kind)
+    return -(1 << (bits - 1)), (1 << bits) - 1
+
+
+def bit_mask(cell: Cell) -> int:
+    """The bits of its register that the cell occupies, before byte order."""
+    return ((1 << cell.length) - 1) << (cell.bit or 0) if cell.bit is not None else 0xFFFF
+
+
+def decode_string(data: bytes, order: Order = "ABCD", charset: str = "ascii") -> str:
+    """A device's own text (model, serial number): ends at the first NUL, blanks cut off.
+
+    Words stand in reading order in every device; BADC and DCBA swap the two characters of each.
+    Raises UnicodeDecodeError.
+    """
+    return _swap(data, order).split(b"\0", 1)[0].decode(charset).strip()
+
+
+def encode_string(text: str, length: int, order: Order = "ABCD", charset: str = "ascii") -> bytes:
+    """`text` in `length` registers, filled with NUL. Raises ValueError when it does not fit."""
+    data = text.encode(charset)
+    if len(data) > 2 * length:
+        raise ValueError(f"{len(data)} bytes do not fit {length} registers")
+    return _swap(data.ljust(2 * length, b"\0"), order)
+
+
+def _swap(data: bytes, order: Order) -> bytes:
+    if order in ("ABCD", "CDAB"):
+        return data
+    return np.frombuffer(data, np.uint16).byteswap().tobytes()
+
+
+class _Group:
+    """Cells of one type inside an answer: where their bytes are and where their values go."""
+
+    def __init__(self, cells: Sequence[Cell], where: Sequence[int]) -> None:
+        self._kind = cells[0].type
+        count, self._shape = _SHAPES[self._kind]
+        self._where = _as_slice(where)
+        self._places = np.array(where, np.intp)
+        self._wire: np.dtype[Any] | None = None
+        self._start = 2 * cells[0].at + 2  # after function and byte count
+        self._count = len(cells)
+        in_line = all(c.at == cells[0].at + i * count for i, c in enumerate(cells))
+        if in_line and all(c.order == "ABCD" for c in cells):
+            self._wire = np.dtype(">" + self._shape)
+        index = [2 + 2 * c.at + p for c in cells for p in wire_places(2 * count, c.order)]
+        self._index = np.array(index, np.intp)
+        self._scratch = np.zeros(len(index), np.uint8)
+        self._view: NDArray[Any] = self._scratch.view("<" + self._shape)
+        self._shift = np.array([c.bit or 0 for c in cells], np.uint16)
+        self._mask = np.array([bit_mask(c) >> (c.bit or 0) for c in cells], np.uint16)
+        pairs = [(i, _pattern(c, s)) for i, c in enumerate(cells) for s in c.sentinel]
+        self._guarded = np.array([i for i, _ in pairs], np.intp)
+        self._absent = np.array([p for _, p in pairs], np.dtype(self._unsigned()))
+
+    def _unsigned(self) -> str:
+        return self._shape if self._shape[0] == "f" else "u" + self._shape[1]
+
+    def fill(self, pdu: bytes, values: Floats) -> NDArray[np.intp]:
+        """Write the raw numbers and return the places in `values` that hold a sentinel."""
+        if self._wire is not None:
+            raw = np.frombuffer(pdu, self._wire, self._count, self._start)
+        else:
+            data = np.frombuffer(pdu, np.uint8)
+            np.take(data, self._index, out=self._scratch, mode="clip")
+            raw = self._view
+        values[self._where] = raw if self._kind in _PLAIN else self._convert(raw)
+        if not self._guarded.size:
+            return self._guarded
+        return self._places[self._sentinels(raw)]
+
+    def _convert(self, raw: NDArray[Any]) -> NDArray[Any]:
+        number = raw.astype(self._shape)
+        if self._kind in ("bool", "bitfield"):
+            return (number >> self._shift) & self._mask
+        if self._kind == "mod10k":
+            return _mod10k(number)
+        return _bcd(number, 4 * registers(self._kind))
+
+    def _sentinels(self, raw: NDArray[Any]) -> NDArray[np.intp]:
+        pattern = raw.astype(self._shape).view(self._unsigned())
+        places: NDArray[np.intp] = self._guarded[pattern[self._guarded] == self._absent]
+        return places
+
+
+class _BitGroup:
+    """Coils or discrete inputs inside an answer, the first one in the lowest bit (§6.1)."""
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self._bytes = np.array([2 + c.at // 8 for c in cells], np.intp)
+        self._shift = np.array([c.at % 8 for c in cells], np.uint8)
+        self._none = np.zeros(0, np.intp)
+
+    def fill(self, pdu: bytes, values: Floats) -> NDArray[np.intp]:
+        """As `_Group.fill`; a bit has no sentinel."""
+        data = np.frombuffer(pdu, np.uint8)
+        values[:] = (data[self._bytes] >> self._shift) & 1
+        return self._none
+
+
+def _register_groups(cells: Sequence[Cell]) -> list[_Group | _BitGroup]:
+    kinds = {kind: [i for i, c in enumerate(cells) if c.type == kind] for kind in _SHAPES}
+    return [_Group([cells[i] for i in where], where) for where in kinds.values() if where]
+
+
+def _bcd(number: NDArray[Any], digits: int) -> Floats:
+    """Four bits a digit; NaN where one of them is no digit."""
+    pattern = number.astype(np.uint64)
+    result = np.zeros(len(pattern))
+    for place in range(digits):
+        digit = (pattern >> np.uint64(4 * place)) & np.uint64(0xF)
+        result += np.where(digit <= 9, digit, np.nan) * 10.0**place
+    return result
+
+
+def _mod10k(number: NDArray[Any]) -> Floats:
+    """Two words of 0 to 9999 each, the upper one counts ten thousands; NaN for greater words."""
+    pattern = number.astype(np.uint64)
+    upper, lower = pattern >> np.uint64(16), pattern & np.uint64(0xFFFF)
+    result = upper * 10_000.0 + lower
+    return np.where((upper <= 9_999) & (lower <= 9_999), result, np.nan)
+
+
+def _pack(cell: Cell, number: float) -> float:
+    """The raw number as the bit pattern that its type is stored with."""
+    whole = int(number) if cell.type not in ("f32", "f64") else 0
+    if cell.type in ("bcd16", "bcd32"):
+        return int(str(whole), 16)
+    if cell.type == "mod10k":
+        return (whole // 10_000 << 16) | whole % 10_000
+    if cell.bit is not None:
+        return whole << cell.bit
+    return whole if cell.type not in ("f32", "f64") else number
+
+
+def _pattern(cell: Cell, sentinel: float) -> float:
+    """A sentinel as it stands in an unsigned view of the register."""
+    if cell.type in ("f32", "f64"):
+        return sentinel
+    return int(sentinel) % (1 << 16 * registers(cell.type))
+
+
+def _signed(cell: Cell, sentinel: float) -> int:
+    """A sentinel as the number that the type reads it as (plain integers and bits only)."""
+    pattern = int(_pattern(cell, sentinel))
+    bits = 16 * registers(cell.type)
+    signed = cell.type in ("i16", "i32", "i64") and pattern >> (bits - 1)
+    return pattern - (1 << bits) if signed else pattern
+
+
+def _bounds(cell: Cell) -> tuple[float, float]:
+    """The possible range, always finite, so that infinity lies outside; a bool is 0 or 1."""
+    low, high = max(cell.low, -_LARGEST), min(cell.high, _LARGEST)
+    return (max(low, 0.0), min(high, 1.0)) if cell.type == "bool" else (low, high)
+
+
+def _unless(neutral: float, numbers: Sequence[float]) -> Floats | float | None:
+    """None where every number does nothing, one number where all are equal."""
+    if all(n == neutral for n in numbers):
+        return None
+    return numbers[0] if len(set(numbers)) == 1 else np.array(numbers)
+
+
+def _as_slice(where: Sequence[int]) -> slice | NDArray[np.intp]:
+    if list(where) == list(range(where[0], where[0] + len(where))):
+        return slice(where[0], where[0] + len(where))
+    return np.array(where, np.intp)
+
+
+def _does_not_fit(value: float, low: float, high: float) -> DeviceRefused:
+    return DeviceRefused(
+        Text(
+            f"值 {value:g} 放不进该寄存器, 允许 {low:g} 至 {high:g}",
+            f"the value {value:g} does not fit this register, which takes {low:g} to {high:g}",
+        ),
+        "value",
+        permanent=True,
+    )

@@ -1,0 +1,243 @@
+"""Groups a device's registers into as few requests as its limits allow. Pure.
+
+Also what can only be judged with a device and its points together (`check`). Not the bytes
+(`pdu.py`), not what the device says to it (`parts.py`). Called by `edge.site` through the table of
+drivers, and by tests.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from drivers.modbus import pdu
+from drivers.modbus.codec import Cell, Order
+from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig, Table
+from edge.driver import FieldDevice, FieldPoint, Poll
+from edge.text import Text
+
+FUNCTIONS: dict[Table, int] = {
+    "coil": pdu.READ_COILS,
+    "discrete": pdu.READ_DISCRETE,
+    "holding": pdu.READ_HOLDING,
+    "input": pdu.READ_INPUT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """How to talk to one device: its number behind the connection, and seconds."""
+
+    number: int
+    timeout: float
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Where one point lies: table, wire address, and the cell with `at` 0."""
+
+    point: str
+    table: Table
+    address: int
+    size: int
+    cell: Cell
+    period: float
+    clears: bool
+
+    @property
+    def end(self) -> int:
+        """The wire address after its last register or bit."""
+        return self.address + self.size
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """One read request: everything from `address` on, and the points in it by address.
+
+    What `Poll.request` holds.
+    """
+
+    unit: Unit
+    table: Table
+    address: int
+    count: int
+    spots: tuple[Spot, ...]
+
+    @property
+    def bits(self) -> bool:
+        """Whether single bits are read."""
+        return self.table in ("coil", "discrete")
+
+    def request(self) -> pdu.Request:
+        """The request as a PDU."""
+        return pdu.read(FUNCTIONS[self.table], self.address, self.count)
+
+    def cells(self) -> list[Cell]:
+        """The cells with their place inside the answer."""
+        return [dataclasses.replace(s.cell, at=s.address - self.address) for s in self.spots]
+
+
+def unit_of(bus: BusConfig, config: DeviceConfig) -> Unit:
+    """The device's own times, or those of its bus."""
+    timeout = bus.timeout if config.timeout is None else config.timeout
+    return Unit(config.unit, timeout, max(bus.gap, config.delay))
+
+
+def spot_of(config: DeviceConfig, point: FieldPoint) -> Spot:
+    """A point with the device's base and order applied."""
+    where: PointConfig = point.config
+    cell = cell_of(where, where.order or config.order)
+    cell = dataclasses.replace(
+        cell, scale=point.scale, offset=point.offset, low=point.low, high=point.high
+    )
+    address = where.address - config.base
+    return Spot(point.id, where.table, address, where.size, cell, point.period, where.clears)
+
+
+def cell_of(where: PointConfig, order: Order) -> Cell:
+    """What stands there, in the device's own numbers."""
+    return Cell(
+        at=0,
+        type=where.kind,
+        order=order,
+        bit=where.bit,
+        length=where.length,
+        sentinel=where.sentinel,
+    )
+
+
+def plan(bus: BusConfig, device: FieldDevice) -> tuple[Poll, ...]:
+    """The polls that cover each readable point once, in the order table, period, address.
+
+    Registers are read together when they lie in one table, have the same period, and at most
+    `max_gap` others lie between them; a value is never divided. What reading clears is read
+    neither along nor together with anything that is not.
+    """
+    config: DeviceConfig = device.config
+    spots = [spot_of(config, p) for p in device.points if p.readable]
+    cleared = [s for s in spots if s.clears]
+    classes: dict[tuple[Table, float, bool], list[Spot]] = {}
+    for spot in spots:
+        classes.setdefault((spot.table, spot.period, spot.clears), []).append(spot)
+    polls = []
+    for (table, period, _), members in sorted(
+        classes.items(), key=lambda c: (list(FUNCTIONS).index(c[0][0]), *c[0][1:])
+    ):
+        avoid = [s for s in cleared if s.table == table]
+        for run in _runs(config, members, avoid):
+            block = block_of(unit_of(bus, config), run)
+            points = tuple(spot.point for spot in run)
+            polls.append(Poll(device.id, points, period, block, label(block, config.base)))
+    return tuple(polls)
+
+
+def _runs(
+    config: DeviceConfig, spots: Sequence[Spot], cleared: Sequence[Spot]
+) -> Iterator[list[Spot]]:
+    """Divide the spots of one class, by address, into runs that one request can read."""
+    bits = spots[0].table in ("coil", "discrete")
+    most = pdu.MAX_READ_BITS if bits else config.max_regs
+    gap = config.max_gap * (16 if bits else 1)
+    run: list[Spot] = []
+    start = end = 0
+    for spot in sorted(spots, key=lambda s: (s.address, s.size, s.cell.bit or 0, s.point)):
+        fits = (
+            run
+            and spot.address - end <= (0 if spot.clears else gap)
+            and max(end, spot.end) - start <= most
+            and not _touches(cleared, end, spot.address)
+        )
+        if run and not fits:
+            yield run
+            run = []
+        if not run:
+            start, end = spot.address, spot.end
+        run.append(spot)
+        end = max(end, spot.end)
+    yield run
+
+
+def _touches(spots: Sequence[Spot], start: int, end: int) -> bool:
+    return any(s.address < end and s.end > start for s in spots)
+
+
+def block_of(unit: Unit, spots: Sequence[Spot]) -> Block:
+    """The one request that reads these spots of one table."""
+    address = min(s.address for s in spots)
+    count = max(s.end for s in spots) - address
+    return Block(unit, spots[0].table, address, count, tuple(spots))
+
+
+def label(block: Block, base: int) -> str:
+    """What a technician sees, counted as in the device's map: "holding 100-131"."""
+    first, last = block.address + base, block.address + base + block.count - 1
+    return f"{block.table} {first}" if first == last else f"{block.table} {first}-{last}"
+
+
+def check(bus: BusConfig, device: FieldDevice) -> Iterator[tuple[str, Text]]:
+    """What is wrong with a device's points that no record shows alone: (point, sentence)."""
+    config: DeviceConfig = device.config
+    cleared = [s for p in device.points if (s := spot_of(config, p)).clears]
+    for point in device.points:
+        spot = spot_of(config, point)
+        yield from ((point.id, text) for text in _wrong_place(config, point.config, spot))
+        yield from ((point.id, text) for text in _wrong_use(config, point, spot))
+        for other in cleared:
+            shared = other.table == spot.table and _touches([other], spot.address, spot.end)
+            if shared and not spot.clears:
+                yield point.id, _READ_ALONG.format(point=other.point)
+
+
+def _wrong_place(config: DeviceConfig, where: PointConfig, spot: Spot) -> Iterator[Text]:
+    if spot.address < 0:
+        yield _BEFORE_FIRST
+    elif spot.end > pdu.ADDRESSES:
+        yield _PAST_LAST.format(last=pdu.ADDRESSES - 1 + config.base)
+    if not where.bits and spot.size > config.max_regs:
+        yield _TOO_WIDE.format(type=where.kind, size=spot.size, most=config.max_regs)
+
+
+def _wrong_use(config: DeviceConfig, point: FieldPoint, spot: Spot) -> Iterator[Text]:
+    where: PointConfig = point.config
+    if point.readable and not where.readable:
+        yield _NOT_READABLE
+    if not point.writable:
+        return
+    if not where.writable:
+        yield _NOT_WRITABLE.format(table=where.table)
+    elif spot.cell.bit is not None and not config.read_modify_write:
+        yield _NEEDS_PERMISSION
+    elif spot.cell.bit is not None and not where.readable:
+        yield _NEEDS_READING
+
+
+_BEFORE_FIRST = Text(
+    "base 为 1 时寄存器从 1 开始, 没有 0", "with base 1 the first register is 1, there is no 0"
+)
+_PAST_LAST = Text("超出最后一个寄存器 {last}", "reaches past the last register, {last}")
+_TOO_WIDE = Text(
+    "{type} 占 {size} 个寄存器, 必须一次读出, 而 max_regs 为 {most}",
+    "{type} takes {size} registers, which must be read at once, and max_regs is {most}",
+)
+_NOT_READABLE = Text("access 为 write, 该点不能读", "its access is write: it cannot be read")
+_NOT_WRITABLE = Text(
+    "该点要写, 但 {table} 或 access 不允许写; 应为 holding 或 coil 且 access: read_write",
+    "it is to be written, which {table} or its access forbids; it should be a holding or coil "
+    "with access: read_write",
+)
+_NEEDS_PERMISSION = Text(
+    "写寄存器中的位须先读后写, 会覆盖设备在其间的改动; 若可接受, 请设 read_modify_write: true",
+    "writing bits of a register means reading it and writing it back, over what the device changed "
+    "in between; if that is acceptable, set read_modify_write: true on the device",
+)
+_NEEDS_READING = Text(
+    "写寄存器中的位须先读, 但 access 为 write; 应为 read_write",
+    "writing bits of a register means reading it first, but its access is write; it should be "
+    "read_write",
+)
+_READ_ALONG = Text(
+    "与读后清零的 {point} 占同一寄存器: 读它会清零另一点",
+    "shares a register with {point}, which reading clears: reading this one would clear it",
+)
