@@ -30,7 +30,8 @@ class Refusal(ValueError):
 def _strict_scalars(schema: Any) -> None:
     """Make every scalar in a core schema strict and leave containers as they are."""
     if isinstance(schema, dict):
-        if schema.get("type") in _SCALARS:
+        kind = schema.get("type")
+        if isinstance(kind, str) and kind in _SCALARS:  # a field may be called "type" itself
             schema.setdefault("strict", True)
         for part in schema.values():
             _strict_scalars(part)

@@ -1,0 +1,200 @@
+"""What a driver brings to the contract suite: a device of its protocol, and ways to break it.
+
+To join, write a `Rig` and add it to `RIGS` below; `test_driver.py` does the rest. `faults` names
+what the rig can do; the tests that need something else are skipped for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal
+
+from drivers.modbus import MODBUS
+from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig
+from edge.driver import DriverKind, FieldDevice, FieldPoint
+from edge.schema.model import Model
+from tests.support.modbus_device import MALFORMED, Fault, ModbusDevice, Unit
+
+Ability = Literal["silence", "delay", "drop", "malform"]
+
+
+class Rig(ABC):
+    """A running device and the configuration that fits it; an async context manager.
+
+    `bus` is valid once entered. The first of `devices` is the one that the faults concern; its
+    readable points must give at least two polls.
+    """
+
+    kind: DriverKind
+    faults: frozenset[Ability] = frozenset()
+    malformations: Sequence[str] = ()
+    budget: float = 2.0
+    """Seconds within which a silent device must have become a DeviceTimeout."""
+
+    @property
+    @abstractmethod
+    def bus(self) -> Model:
+        """The connection, as `kind.bus`."""
+
+    @property
+    def second_bus(self) -> Model:
+        """The connection of a second instance at the same time (another local port, if need be)."""
+        return self.bus
+
+    @property
+    @abstractmethod
+    def devices(self) -> Sequence[FieldDevice]:
+        """The devices behind it."""
+
+    @property
+    @abstractmethod
+    def expected(self) -> Mapping[str, float]:
+        """What each readable point that the device does not refuse reads."""
+
+    @property
+    def refused(self) -> Sequence[str]:
+        """Readable points that the device does not have; their neighbours in a poll it has."""
+        return ()
+
+    @property
+    @abstractmethod
+    def writes(self) -> Sequence[tuple[str, float]]:
+        """Values to write to points that can be read back."""
+
+    @property
+    def impossible(self) -> Sequence[tuple[str, float]]:
+        """Values that must be refused, not changed into others."""
+        return ()
+
+    @abstractmethod
+    async def __aenter__(self) -> Rig: ...
+
+    @abstractmethod
+    async def __aexit__(self, *_: object) -> None: ...
+
+    @abstractmethod
+    def normal(self) -> None:
+        """Answer as it should again."""
+
+    def silence(self) -> None:
+        """Say nothing any more ("silence")."""
+        raise NotImplementedError
+
+    def delay(self, seconds: float) -> None:
+        """Answer each request so much later ("delay")."""
+        raise NotImplementedError
+
+    def drop(self) -> None:
+        """Cut the connection ("drop")."""
+        raise NotImplementedError
+
+    def malform(self, how: str) -> None:
+        """Answer with something that is no answer, one of `malformations` ("malform")."""
+        raise NotImplementedError
+
+    async def asked(self) -> None:
+        """Wait until the device has received a request from now on ("silence")."""
+        await asyncio.sleep(0.05)
+
+
+def field_point(
+    id: str,
+    config: Model,
+    *,
+    writable: bool = False,
+    readable: bool = True,
+    scale: float = 1.0,
+    offset: float = 0.0,
+    low: float = float("-inf"),
+    high: float = float("inf"),
+    period: float = 1.0,
+) -> FieldPoint:
+    """A point with the usual values."""
+    return FieldPoint(id, config, scale, offset, low, high, period, readable, writable)
+
+
+class ModbusRig(Rig):
+    """A Modbus TCP device with two units, three tables and a hole in its map."""
+
+    kind = MODBUS
+    faults = frozenset({"silence", "delay", "drop", "malform"})
+    malformations = tuple(fault.name for fault in MALFORMED)
+    budget = 0.8
+    refused = ("pump.hole",)
+    impossible = (("pump.speed", 7000.0), ("pump.run", 2.0), ("pump.level", 1e39))
+    writes = (
+        ("pump.speed", 42.5),
+        ("pump.run", 0.0),
+        ("pump.level", -12.5),
+        ("pump.mode", 5.0),
+        ("pump.speed", 0.0),
+    )
+    expected: Mapping[str, float] = MappingProxyType({
+        "pump.pressure": 0.412, "pump.flow": 230.2, "pump.speed": 38.0, "pump.run": 1.0,
+        "pump.level": 0.4, "pump.mode": 2.0, "pump.fault": 0.0, "pump.energy": 123456789.0,
+        "meter.power": -1000.0,
+    })  # fmt: skip
+
+    def __init__(self) -> None:
+        unit = Unit(coil={8: 1}, discrete={3: 0})
+        unit.put("holding", 100, bytes.fromhex("019C 6666 4366 017C"))
+        unit.put("holding", 105, bytes.fromhex("3ECC CCCD 0020"))
+        unit.put("input", 10, bytes.fromhex("075B CD15"))
+        other = Unit()
+        other.put("holding", 0, bytes.fromhex("FFFF FC18"))
+        unit.put("holding", 101, bytes.fromhex("3333 4366"))
+        self.device = ModbusDevice({1: unit, 2: other})
+
+    @property
+    def bus(self) -> BusConfig:
+        return BusConfig(tcp=self.device.address, timeout="200ms")
+
+    @property
+    def devices(self) -> Sequence[FieldDevice]:
+        pump = (
+            field_point("pump.pressure", PointConfig(holding=100), scale=0.001),
+            field_point("pump.flow", PointConfig(holding=101, type="f32", order="CDAB")),
+            field_point("pump.speed", PointConfig(holding=103), scale=0.1, writable=True),
+            field_point("pump.hole", PointConfig(holding=104)),
+            field_point("pump.level", PointConfig(holding=105, type="f32"), writable=True),
+            field_point("pump.mode", PointConfig(holding=107, bit=4, length=3), writable=True),
+            field_point("pump.run", PointConfig(coil=8), writable=True),
+            field_point("pump.fault", PointConfig(discrete=3)),
+            field_point("pump.energy", PointConfig(input=10, type="u32")),
+        )
+        meter = (field_point("meter.power", PointConfig(holding=0, type="i32")),)
+        return (
+            FieldDevice("pump", DeviceConfig(unit=1, read_modify_write=True), pump),
+            FieldDevice("meter", DeviceConfig(unit=2), meter),
+        )
+
+    async def __aenter__(self) -> ModbusRig:
+        await self.device.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.device.stop()
+
+    def normal(self) -> None:
+        self.device.fault, self.device.delay = Fault.OK, 0.0
+
+    def silence(self) -> None:
+        self.device.fault = Fault.SILENT
+
+    def delay(self, seconds: float) -> None:
+        self.device.delay = seconds
+
+    def drop(self) -> None:
+        self.device.drop()
+
+    def malform(self, how: str) -> None:
+        self.device.fault = Fault[how]
+
+    async def asked(self) -> None:
+        await self.device.asked()
+
+
+RIGS: Mapping[str, Callable[[], Rig]] = {"modbus": ModbusRig}
