@@ -124,10 +124,8 @@ class SimDriver:
             reason = Text(f"{point.id} 不可写", f"{point.id} cannot be written")
             raise DeviceRefused(reason, "read-only", permanent=True) from error
         except ValueError as error:
-            reason = Text(
-                f"{point.id} 只接受 0-100, 不接受 {raw:g}", f"{point.id} takes 0-100, not {raw:g}"
-            )
-            raise DeviceRefused(reason, "out-of-range") from error
+            reason = Text(f"{point.id} 不接受 {raw:g}", f"{point.id} does not take {raw:g}")
+            raise DeviceRefused(reason, "out-of-range", permanent=True) from error
 
     async def raw(self, device: str, point: str) -> bytes:
         """The model's own value as a big-endian double: there is no wire."""
@@ -144,6 +142,7 @@ class SimDriver:
         self._check_line()
         if device in self._line.silent or self._line.delay > TIMEOUT:
             await asyncio.sleep(TIMEOUT)
+            self._check_line()
             raise DeviceTimeout(Text(f"{TIMEOUT:g} 秒内无应答", f"no answer within {TIMEOUT:g} s"))
         await asyncio.sleep(self._line.delay)
         self._check_line()

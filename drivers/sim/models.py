@@ -47,12 +47,13 @@ class Model(Protocol):
     """One piece of equipment.
 
     `dt` is the length of its Euler step in seconds. `commands` are the variables that may be
-    written: switches (0, 1) and percentages (0-100). `faults` are the names that `active` may
-    hold. `noise` is the standard deviation of each sensor that has one.
+    written: `switches` (0, 1) and else percentages (0-100). `faults` are the names that `active`
+    may hold. `noise` is the standard deviation of each sensor that has one.
     """
 
     dt: float
     commands: dict[str, float]
+    switches: frozenset[str]
     faults: frozenset[str]
     active: set[str]
     noise: Mapping[str, float]
@@ -117,6 +118,7 @@ class Booster:
         self.commands = {
             f"p{i}_{name}": 0.0 for i in range(1, pumps + 1) for name in ("run", "reference")
         }
+        self.switches = frozenset(f"p{i}_run" for i in range(1, pumps + 1))
         self.faults = _numbered(("pump_trip", "no_run_feedback", "hoa_hand"), pumps) | {"tank_low"}
 
     def run_at(self, *speeds: float) -> None:
@@ -204,6 +206,7 @@ class ZoneNetwork:
     """
 
     dt = 0.1
+    switches: frozenset[str] = frozenset()
 
     def __init__(self, zones: int = 3, opening: float = 80.0, supply: float = HEADER) -> None:
         self.supply = supply
@@ -283,6 +286,7 @@ class Lobby:
     """
 
     dt = 1.0
+    switches: frozenset[str] = frozenset()
     faults = frozenset({"lux_covered"})
     noise: Mapping[str, float] = {"illuminance": 0.5}
 
@@ -335,6 +339,7 @@ class IoModule:
 
     def __post_init__(self) -> None:
         self.commands = {f"relay{i}": 0.0 for i in range(1, self.channels + 1)}
+        self.switches = frozenset(self.commands)
         self.faults = _numbered(("press",), self.channels)
 
     def step(self, dt: float) -> None:
@@ -355,6 +360,7 @@ class FireMain:
     """
 
     dt = 0.1
+    switches: frozenset[str] = frozenset()
     faults = frozenset({"pressure_low", "not_auto"})
     noise: Mapping[str, float] = {"hydrant_pressure": 3e-4}
 

@@ -79,12 +79,13 @@ class Rig:
         return random.Random(seed).gauss(0.0, deviation)
 
     def write(self, model: str, variable: str, value: float) -> None:
-        """Command `variable`. KeyError: cannot be written; ValueError: not within 0-100."""
+        """Command `variable`. KeyError: cannot be written; ValueError: not a value for it."""
         commands = self.models[model].commands
         if variable not in commands:
             raise KeyError(variable)
-        if not 0 <= value <= 100:
-            raise ValueError(f"{variable} takes 0-100, not {value:g}")
+        switch = variable in self.models[model].switches
+        if not (value in (0, 1) if switch else 0 <= value <= 100):
+            raise ValueError(f"{variable} takes {'0 or 1' if switch else '0-100'}, not {value:g}")
         commands[variable] = value
 
     def faults(self, model: str) -> frozenset[str]:

@@ -14,6 +14,10 @@ from typing import Literal
 
 from drivers.modbus import MODBUS
 from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig
+from drivers.sim.config import SimBus, SimDevice, SimPoint
+from drivers.sim.driver import TIMEOUT, Line, sim_kind
+from drivers.sim.models import IoModule, ZoneNetwork, zone_pressure
+from drivers.sim.rig import Rig as SimulatedPlant
 from edge.driver import DriverKind, FieldDevice, FieldPoint
 from edge.schema.model import Model
 from tests.support.modbus_device import MALFORMED, Fault, ModbusDevice, Unit
@@ -197,4 +201,68 @@ class ModbusRig(Rig):
         await self.device.asked()
 
 
-RIGS: Mapping[str, Callable[[], Rig]] = {"modbus": ModbusRig}
+class SimRig(Rig):
+    """Two simulated devices in-process; what is read does not depend on what is written."""
+
+    faults = frozenset({"silence", "delay", "drop"})
+    budget = TIMEOUT + 0.3
+    refused = ("zone.missing",)
+    impossible = (("zone.valve3", 120.0), ("panel.lamp", 0.5), ("zone.pressure", 0.4))
+    writes = (
+        ("zone.valve3", 42.5), ("panel.lamp", 1.0), ("panel.lamp", 0.0), ("zone.valve3", 0.0)
+    )  # fmt: skip
+    expected: Mapping[str, float] = MappingProxyType({
+        "zone.pressure": 0.4, "zone.kpa": 400.0, "zone.valve3": 80.0, "zone.auto": 1.0,
+        "panel.lamp": 0.0, "panel.button": 0.0,
+    })  # fmt: skip
+
+    def __init__(self) -> None:
+        plant = SimulatedPlant(
+            {"zones": ZoneNetwork(supply=0.4 / zone_pressure(1.0, 0.8)), "io": IoModule()}
+        )
+        self.line = Line()
+        self.kind = sim_kind(plant, self.line)
+
+    @property
+    def bus(self) -> SimBus:
+        return SimBus()
+
+    @property
+    def devices(self) -> Sequence[FieldDevice]:
+        zone = (
+            field_point("zone.pressure", SimPoint(variable="z1_pressure"), low=0.0, high=1.0),
+            field_point("zone.kpa", SimPoint(variable="z1_pressure"), scale=1000.0, period=5.0),
+            field_point("zone.valve3", SimPoint(variable="v3_command"), writable=True),
+            field_point("zone.auto", SimPoint(variable="v1_auto"), period=5.0),
+            field_point("zone.missing", SimPoint(variable="tank_level"), period=9.0),
+        )
+        panel = (
+            field_point("panel.lamp", SimPoint(variable="relay1"), writable=True),
+            field_point("panel.button", SimPoint(variable="input1")),
+        )
+        return (
+            FieldDevice("zone", SimDevice(model="zones"), zone),
+            FieldDevice("panel", SimDevice(model="io"), panel),
+        )
+
+    async def __aenter__(self) -> SimRig:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+    def normal(self) -> None:
+        self.line.silent.clear()
+        self.line.delay, self.line.down = 0.0, False
+
+    def silence(self) -> None:
+        self.line.silent.add("zone")
+
+    def delay(self, seconds: float) -> None:
+        self.line.delay = seconds
+
+    def drop(self) -> None:
+        self.line.down = True
+
+
+RIGS: Mapping[str, Callable[[], Rig]] = {"modbus": ModbusRig, "sim": SimRig}

@@ -129,7 +129,7 @@ def test_commands_beyond_the_device_are_refused() -> None:
     """A measurement and a value above 100 are refused; NaN has nothing to relinquish."""
 
     async def act(driver: SimDriver, rig: Rig, _: Line) -> None:
-        with pytest.raises(DeviceRefused, match="100"):
+        with pytest.raises(DeviceRefused, match="120"):
             await driver.write([Write("v3", "v3.command", 120.0, 14)])
         with pytest.raises(DeviceRefused, match="written"):
             await driver.write([Write("v3", "v3.position", 50.0, 14)])

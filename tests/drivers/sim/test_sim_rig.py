@@ -113,3 +113,5 @@ def test_commands_are_refused_where_there_are_none() -> None:
     with pytest.raises(ValueError, match="0-100"):
         rig.write("zones", "v1_command", 101.0)
     assert rig.read("zones", "v1_command") == 100.0
+    with pytest.raises(ValueError, match="0 or 1"):
+        rig.write("io", "relay1", 0.5)
