@@ -116,8 +116,16 @@ MESSAGE_REFUSED = _event(
     "the broker refused message {n} ({topic}): {reason}; it is set aside and recorded",
 )  # fmt: skip
 OUTBOX_GAP = _event(
-    "outbox-gap", "error", "上行缓存已满, 丢弃 {count} 条 ({first}-{last}), 已记录缺口",
-    "the outbox is full: {count} messages ({first}-{last}) dropped, a gap record was kept",
+    "outbox-gap", "error", "上行缓存丢弃 {count} 条 ({first}-{last}, {reason}), 已记录缺口",
+    "the outbox dropped {count} messages ({first}-{last}, {reason}), a gap record was kept",
+)  # fmt: skip
+OUTBOX_UNCLEAN = _event(
+    "outbox-unclean", "warning", "上次未正常停止, 上行编号从新流 {stream} 开始",
+    "the last stop was not clean: message numbers begin anew in stream {stream}",
+)  # fmt: skip
+COMMANDS_UNHEARD = _event(
+    "commands-unheard", "error", "上行 {uplink}: 服务器拒绝订阅 {topic} ({reason}), 收不到命令",
+    "uplink {uplink}: the broker refuses the subscription to {topic} ({reason}): no commands",
 )  # fmt: skip
 STORE_DAMAGED = _event(
     "store-damaged", "error", "{file} 已损坏, 移至 {aside}, 从空文件继续",
