@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from drivers.modbus import MODBUS
+from drivers.sim import SIM
 from edge.driver import DriverKind
 
-DRIVERS: Mapping[str, DriverKind] = MappingProxyType({"modbus": MODBUS})
+DRIVERS: Mapping[str, DriverKind] = MappingProxyType({"modbus": MODBUS, "sim": SIM})

@@ -17,11 +17,14 @@ from drivers.sim.maps import FIRE_MAP, booster_map, io_map, meter_map, valve_map
 from drivers.sim.models import Booster, FireMain, IoModule, Lobby, ZoneNetwork
 from drivers.sim.registers import Register, Unit
 from drivers.sim.rig import Rig
+from drivers.sim.serve_bacnet import BacnetDevice, ObjectSpec
 from drivers.sim.serve_modbus import ModbusServer
 from edge.text import Text
 
 BOOSTER, VALVES, HEADER, METERS, PANEL, FIRE = 1, (11, 12, 13), 20, (21, 22, 23), 31, 41
 MODBUS_PORT = 15502
+LOBBY, LOBBY_ADDRESS = 1001, "127.0.0.1/32:47820"
+LAMPS = 50.0  # %, until somebody commands them
 PRESSURE = 0.41  # MPa, where the demo's booster rule keeps it
 SPEED = 83.7  # %, at which three pumps feed three zones at that pressure
 MORNING = 435.0  # minute of the day: half of the lobby's light is daylight
@@ -41,13 +44,14 @@ class Fault:
 class Plant:
     """Enter to listen, `run` to let time pass, leave to close.
 
-    `rig` is the equipment, `modbus` the server with its wire faults; `faults` are the ready-made
-    ones by name. `log` gets the server's line for each change it served.
+    `rig` is the equipment, `modbus` and `bacnet` serve it and have wire faults; `faults` are the
+    ready-made ones by name. `log` gets the Modbus server's line for each change it served.
     """
 
     def __init__(
         self,
         modbus_port: int = MODBUS_PORT,
+        bacnet_address: str = LOBBY_ADDRESS,
         *,
         noise: float = 1.0,
         seed: int = 1,
@@ -68,7 +72,7 @@ class Plant:
                 "booster": booster,
                 "zones": zones,
                 "io": IoModule(),
-                "lobby": Lobby(minute=minute, level=50.0),
+                "lobby": Lobby(minute=minute, level=LAMPS),
                 "fire_main": FireMain(),
             },
             couplings=[couple],
@@ -76,12 +80,14 @@ class Plant:
             seed=seed,
         )
         self.modbus = ModbusServer(self._units(), port=modbus_port, before=self._catch_up, log=log)
+        self.bacnet = BacnetDevice(LOBBY, bacnet_address, self._objects())
         self.faults = {fault.name: fault for fault in self._faults()}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Plant:
         self._catch_up()
         await self._stack.enter_async_context(self.modbus)
+        await self._stack.enter_async_context(self.bacnet)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -91,6 +97,7 @@ class Plant:
         """Let time pass; never returns."""
         while True:
             self._catch_up()
+            self.bacnet.tick()
             await asyncio.sleep(STEP)
 
     def press(self, button: int) -> None:
@@ -121,6 +128,19 @@ class Plant:
             registers, partial(self.rig.read, model), partial(self.rig.write, model), holes=holes
         )
 
+    def _objects(self) -> tuple[ObjectSpec, ...]:
+        def shown(number: int, variable: str, units: str) -> ObjectSpec:
+            get = partial(self.rig.read, "lobby", variable)
+            return ObjectSpec(f"analog-input,{number}", variable, units, get=get)
+
+        lamps = partial(self.rig.write, "lobby", "level")
+        return (
+            shown(1, "illuminance", "luxes"),
+            shown(2, "power", "watts"),
+            shown(3, "outdoor", "luxes"),
+            ObjectSpec("analog-output,1", "lamps", "percent", set=lamps, default=LAMPS),
+        )
+
     def _faults(self) -> Iterator[Fault]:
         for name, model, fault, text in _FAULTS:
             yield Fault(
@@ -132,6 +152,9 @@ class Plant:
         text = Text("三区阀门设备失联", "the zone 3 valve goes silent")
         silence = partial(setattr, self.modbus.wire[VALVES[2]], "silent")
         yield Fault("device_silent", text, partial(silence, True), partial(silence, False))
+        text = Text("大堂照明控制器失联", "the lobby lighting controller goes silent")
+        silence = partial(setattr, self.bacnet.faults, "silent")
+        yield Fault("lobby_silent", text, partial(silence, True), partial(silence, False))
 
 
 _FAULTS: tuple[tuple[str, str, str, Text], ...] = (
