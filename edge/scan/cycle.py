@@ -29,13 +29,11 @@ from edge.scan.alarms import Alarms, Transition
 from edge.scan.annunciator import Panel
 from edge.scan.arbiter import Arbiter
 from edge.scan.outputs import Outputs, following_points
-from edge.scan.wiring import commandables, wires
+from edge.scan.wiring import wires
 from edge.site.site import Role, Site
 
 AGE_EVERY = 0.5  # seconds between looks for values that have become too old
 PROTECT_FAILURES = 10  # steps in a row with a failing protect program, then the process ends
-
-_ASKED_BY_RULES = (Slot.CORRECT, Slot.CONTROL, Slot.SCHEDULE)
 
 Run = Callable[[Program, ProcessImage, float], None]
 
@@ -89,14 +87,11 @@ class Scan:
     ) -> None:
         self.site, self.programs, self._events, self._run = site, programs, events, run
         self.index = site.index()
-        self.ordinals = {name: c for c, name in enumerate(commandables(site))}
-        self.image = _image(site, self.index, self.ordinals, programs)
-        image = self.image
+        self.ordinals = {site.points[i].id: c for c, i in enumerate(programs.commandable)}
+        self.image = image = programs.image()
         self.outputs = Outputs(wires(site, kinds), image, events)
         self.arbiter = Arbiter(image, list(self.ordinals), [w.output for w in self.outputs.wires])
-        self.alarms = Alarms(
-            site.alarms, image, self.index, programs.alarm_active, programs.alarm_suppressed
-        )
+        self.alarms = Alarms(site.alarms, image, self.index, programs.active, programs.suppressed)
         self.panels = [Panel(a, image, self.index, self.ordinals) for a in site.annunciators]
         self.wake: Callable[[], None] = lambda: None
         self.steps = 0
@@ -219,14 +214,14 @@ class Scan:
     def _agendas(self, wall: float, trusted: bool) -> None:
         image, back = self.image, wall < self._last_wall
         self._last_wall = wall
-        for k, (cell, agenda) in enumerate(self.programs.agendas):
+        for k, cell in enumerate(self.programs.agendas):
             if not trusted:
-                image.quality[cell] = quality.NEVER
+                image.quality[cell.index] = quality.NEVER
                 self._agenda_until[k] = -math.inf
             elif back or wall >= self._agenda_until[k]:
-                now_on = agenda(wall)
-                image.value[cell], self._agenda_until[k] = now_on.value, now_on.until
-                image.quality[cell] = quality.GOOD
+                agenda = cell.at(wall)
+                image.value[cell.index], self._agenda_until[k] = agenda.value, agenda.until
+                image.quality[cell.index] = quality.GOOD
 
     def _programs(self, now: float) -> None:
         image = self.image
@@ -244,8 +239,7 @@ class Scan:
         if error is not None:
             if self._control_ok:
                 self._events.emit(CONTROL_FAILED, error=repr(error), exc_info=error)
-            for slot in _ASKED_BY_RULES:
-                image.request[slot - 1] = np.nan
+            image.value[self.programs.control.requests] = np.nan
         self._control_ok = error is None
         image.stamp[self._virtual] = now
 
@@ -267,7 +261,7 @@ class Scan:
             value = self.outputs.release(wire, now)
             self.arbiter.adopt(wire.ordinal, value, now)
         if released:
-            rules = {rule for wire in released for rule in wire.rules}
+            rules = {f"rules.{rule}" for wire in released for rule in wire.rules}
             self.programs.control.restart(rules)
             self._attempt(self.programs.control, now)
             self.arbiter.step(now, self.outputs.held)
@@ -317,7 +311,7 @@ class Scan:
         """Everything the next process needs to go on, as plain data."""
         local = self.image.request[Slot.LOCAL - 1]
         return {
-            "rules": self.programs.retain(),
+            "rules": self.programs.retained(),
             "alarms": self.alarms.retain(),
             "arbiter": self.arbiter.retain(),
             "setpoints": {
@@ -335,12 +329,3 @@ class Scan:
         for point, value in data.get("setpoints", {}).items():
             if point in self.ordinals:
                 self.arbiter.ask(Slot.LOCAL, self.ordinals[point], value, math.inf)
-
-
-def _image(
-    site: Site, index: Mapping[str, int], ordinals: Mapping[str, int], programs: Programs
-) -> ProcessImage:
-    image = ProcessImage(len(site.points), [index[name] for name in ordinals], programs.cells)
-    for cell, value in programs.literals:
-        image.value[cell] = value
-    return image

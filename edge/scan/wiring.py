@@ -9,13 +9,9 @@ from collections.abc import Iterator, Mapping
 
 from edge.blocks.expression import ExpressionError, parse
 from edge.blocks.kind import Kind, references
+from edge.rules.compile import commandable
 from edge.scan.outputs import Wire
 from edge.site.site import Point, Site
-
-
-def commandables(site: Site) -> tuple[str, ...]:
-    """The commandable points in the order of their ordinals on the ladder."""
-    return tuple(point.id for point in site.points if point.output is not None)
 
 
 def wires(site: Site, kinds: Mapping[str, Kind]) -> tuple[Wire, ...]:
@@ -28,8 +24,9 @@ def wires(site: Site, kinds: Mapping[str, Kind]) -> tuple[Wire, ...]:
         for point in device.points
     }  # fmt: skip
     found = []
-    for ordinal, name in enumerate(commandables(site)):
-        point = site.points[index[name]]
+    for ordinal, at in enumerate(commandable(site)):
+        point = site.points[at]
+        name = point.id
         bus, config = field.get(name, (None, None))
         rules = requesters.get(name, frozenset())
         needs = {n for rule in rules for n in _inputs(rule, sources, site, index)}
@@ -43,7 +40,7 @@ def wires(site: Site, kinds: Mapping[str, Kind]) -> tuple[Wire, ...]:
             Wire(
                 ordinal=ordinal,
                 point=name,
-                at=index[name],
+                at=at,
                 device=point.device,
                 bus=bus.id if bus is not None else "",
                 output=point.output,
@@ -80,7 +77,7 @@ def _sources(site: Site, kinds: Mapping[str, Kind]) -> dict[str, tuple[str, ...]
         for published in kinds[rule.kind].publishes(rule.model):
             found[f"{rule.id}.{published.name}" if published.name else rule.id] = found[rule.id]
     for interlock in site.interlocks:
-        found[interlock.id] = names(interlock.when)
+        found[interlock.id] = found[f"{interlock.id}.tripped"] = names(interlock.when)
     return found
 
 
