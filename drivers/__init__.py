@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from drivers.bacnet import BACNET
 from drivers.modbus import MODBUS
 from drivers.sim import SIM
 from edge.driver import DriverKind
 
-DRIVERS: Mapping[str, DriverKind] = MappingProxyType({"modbus": MODBUS, "sim": SIM})
+DRIVERS: Mapping[str, DriverKind] = MappingProxyType({"bacnet": BACNET, "modbus": MODBUS, "sim": SIM})

@@ -8,7 +8,7 @@ from typing import Any
 
 from drivers.bacnet import codec
 from drivers.bacnet.config import BusConfig, DeviceConfig, PointConfig
-from drivers.bacnet.plan import plan
+from drivers.bacnet.plan import check, plan
 from edge.driver import Deliver, Driver, DriverKind, FieldDevice, Poll
 
 
@@ -25,4 +25,14 @@ def _vector(config: Any, raw: bytes) -> float:
     return codec.number(raw)
 
 
-KIND = DriverKind("bacnet", BusConfig, DeviceConfig, PointConfig, plan, _connect, _vector)
+BACNET = DriverKind(
+    name="bacnet",
+    bus=BusConfig,
+    device=DeviceConfig,
+    point=PointConfig,
+    plan=plan,
+    connect=_connect,
+    vector=_vector,
+    check=check,
+    priorities=True,
+)

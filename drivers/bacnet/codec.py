@@ -19,7 +19,7 @@ NULL = b"\x00"  # an application tag without a value: what relinquishes
 BOOLEAN, UNSIGNED, SIGNED, REAL, DOUBLE, ENUMERATED = 1, 2, 3, 4, 5, 9
 
 _CONTEXT, _OPENING, _CLOSING = 0x08, 6, 7
-_INSTANCE_BITS = 22
+INSTANCE_BITS = 22
 
 
 class Malformed(ValueError):
@@ -42,7 +42,7 @@ Property = tuple[int, int]  # object identifier as one number, property identifi
 
 def object_identifier(kind: int, instance: int) -> int:
     """An object type and an instance as the 32-bit number of clause 20.2.14."""
-    return kind << _INSTANCE_BITS | instance
+    return kind << INSTANCE_BITS | instance
 
 
 # ── requests ──────────────────────────────────────────────────────────────────────────────────────
@@ -256,8 +256,8 @@ def encoded(value: float, kind: int) -> bytes:
         if kind == DOUBLE:
             return b"\x55\x08" + struct.pack(">d", value)
         whole = round(value)
-        if kind == BOOLEAN:
-            return bytes((0x10 | bool(whole),))
+        if kind == BOOLEAN and whole in (0, 1):
+            return bytes((0x10 | whole,))
         if kind not in (UNSIGNED, SIGNED, ENUMERATED):
             raise NotANumber(f"application tag {kind}")
         signed = kind == SIGNED

@@ -108,7 +108,7 @@ class BacnetDriver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._link.close()
+        await self._link.close()
 
     def commandable(self, point: str) -> bool | None:
         """Whether the point can be relinquished (it has a priority array); None: not known yet."""
@@ -238,18 +238,12 @@ class BacnetDriver:
             await self._release(device, point, other)
 
     async def _relinquish(self, device: int, point: Known) -> None:
-        if not point.commandable:
-            raise DeviceRefused(
-                Text(
-                    f"{point.spec.id} 没有优先级数组, 不能释放; 保持原值",
-                    f"{point.spec.id} has no priority array and cannot be relinquished; "
-                    "it keeps its value",
-                ),
-                "not-commandable",
-                permanent=True,
-            )
+        """Let go of the point everywhere; without a priority array there is nothing to let go of.
+
+        Such a value would acknowledge a NULL and not change.
+        """
         point.written = True
-        for slot in point.releases(keep=None):
+        for slot in point.releases(keep=None) if point.commandable else ():
             await self._release(device, point, slot)
 
     async def _release(self, device: int, point: Known, slot: int) -> None:

@@ -45,6 +45,7 @@ WHO_IS_INTERVAL: Final = 10.0  # at most one broadcast search in so many seconds
 MAX_APDU: Final = (
     1476  # what one datagram of BACnet/IP holds; larger answers are refused, not split
 )
+_TURNS_TO_CLOSE: Final = 3  # of the event loop, until a closed transport has freed its port
 VENDOR: Final = 999  # ASHRAE keeps this number for work without one of its own
 
 _DEVICE, _MAX_APDU_LENGTH, _UNKNOWN_OBJECT = 8, 62, "object/unknown-object"
@@ -111,14 +112,16 @@ class Stack(Application):  # type: ignore[misc]
         if pending:
             for task in pending:
                 task.cancel()
-            self.close()
+            await self.closed()
             raise LinkDown(Text("UDP 端口无法打开", "the UDP port could not be opened"))
 
-    def close(self) -> None:
-        """Close the sockets and stop every timer of unfinished transactions."""
+    async def closed(self) -> None:
+        """Close the sockets, and stop every timer of unfinished transactions."""
         for transaction in (*self.asap.clientTransactions, *self.asap.serverTransactions):
             transaction.stop_timer()
         self.normal.close()
+        for _ in range(_TURNS_TO_CLOSE):
+            await asyncio.sleep(0)
 
 
 class _Access(ApplicationServiceAccessPoint):  # type: ignore[misc]
@@ -185,11 +188,11 @@ class Link:
         self._app = _Client(own, interface, port, self._on_i_am)
         await self._app.bound()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the port; a second time does nothing."""
         app, self._app = self._app, None
         if app is not None:
-            app.close()
+            await app.closed()
 
     async def request(self, device: int, service: int, data: bytes) -> bytes:
         """Send one confirmed request; return the service data of the answer (b"" for a plain ack).
@@ -272,9 +275,11 @@ class Link:
                     error.code,
                     permanent=True,
                 ) from None
-            longest = 0
-        except ValueError:
-            longest = 0
+            longest = 0  # it is there, and does not say
+        except ValueError as error:
+            raise BadAnswer(
+                Text(f"{station} 的应答不合规: {error}", f"{station} answered amiss: {error}")
+            ) from None
         if longest >= 50 and self._app is not None:
             info = DeviceInfo(device, station, max_apdu_length_accepted=longest)
             self._app.device_info_cache.update_device_info(info)

@@ -1,9 +1,15 @@
-"""How a BACnet device's points are grouped into polls. Pure; called once when a site is loaded."""
+"""How a BACnet device's points are grouped into polls, and what is wrong with them together.
+
+Pure. Called by `edge.site` through the table of drivers when a site is loaded.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from drivers.bacnet.config import BusConfig, DeviceConfig, PointConfig
 from edge.driver import FieldDevice, FieldPoint, Poll
+from edge.text import Text
 
 
 def plan(bus: BusConfig, device: FieldDevice) -> tuple[Poll, ...]:
@@ -38,3 +44,29 @@ def _label(points: tuple[FieldPoint, ...]) -> str:
 
 def _spoken(point: PointConfig) -> str:
     return point.object if point.property == "present-value" else f"{point.object} {point.property}"
+
+
+def check(bus: BusConfig, device: FieldDevice) -> Iterator[tuple[str, Text]]:
+    """What no single point shows: inputs to be driven, a property driven by two points."""
+    driven: dict[object, str] = {}
+    for point in device.points:
+        if not point.writable:
+            continue
+        config: PointConfig = point.config
+        if config.measured:
+            yield (
+                point.id,
+                Text(
+                    f"{config.object} 是输入, 设备不让写",
+                    f"{config.object} is an input: it is not written",
+                ),
+            )
+        other = driven.setdefault(config.target(), point.id)
+        if other != point.id:
+            yield (
+                point.id,
+                Text(
+                    f"{_spoken(config)} 已由 {other} 驱动",
+                    f"{_spoken(config)} is driven by {other} already",
+                ),
+            )

@@ -11,7 +11,7 @@ from typing import Final
 
 from drivers.bacnet import codec
 from drivers.bacnet.codec import Property, Refusal
-from drivers.bacnet.config import PRESENT_VALUE, PointConfig
+from drivers.bacnet.config import BINARY, PRESENT_VALUE, PointConfig
 from edge.driver import FieldPoint
 from edge.image import quality
 from edge.image.slots import SLOTS, Slot
@@ -137,4 +137,7 @@ class Known:
 
     def encoded(self, value: float) -> bytes:
         """`value` in the type that the device itself uses. Raises `codec.NotANumber`."""
-        return codec.encoded((value - self.spec.offset) / self.spec.scale, self.tag)
+        raw = (value - self.spec.offset) / self.spec.scale
+        if self.target[0] >> codec.INSTANCE_BITS in BINARY and raw not in (0, 1):
+            raise codec.NotANumber("0 or 1")
+        return codec.encoded(raw, self.tag)

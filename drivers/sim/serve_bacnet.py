@@ -31,6 +31,7 @@ from bacpypes3.local.multistate import (
     MultiStateOutputObject,
     MultiStateValueObject,
 )
+from bacpypes3.pdu import Address
 from bacpypes3.primitivedata import Real, Unsigned
 
 from drivers.bacnet.config import BusConfig
@@ -182,7 +183,7 @@ class BacnetDevice:
         trace: TracebackType | None,
     ) -> None:
         if self._stack is not None:
-            self._stack.close()
+            await self._stack.closed()
             self._stack = None
 
     def tick(self) -> None:
@@ -199,6 +200,11 @@ class BacnetDevice:
                 served.presentValue = _typed(spec.kind, spec.get())
             if spec.set is not None:
                 spec.set(self.value(spec.object))
+
+    def announce(self, address: str) -> None:
+        """Send an I-Am to "host:port", as a device does when it has started."""
+        if self._stack is not None:
+            self._stack.i_am(address=Address(address))
 
     def value(self, object: str) -> float:
         """The effective present value."""

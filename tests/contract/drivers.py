@@ -10,16 +10,22 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
+from drivers.bacnet import BACNET
+from drivers.bacnet.config import BusConfig as BacnetBus
+from drivers.bacnet.config import DeviceConfig as BacnetDeviceConfig
+from drivers.bacnet.config import PointConfig as BacnetPoint
 from drivers.modbus import MODBUS
 from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig
 from drivers.sim.config import SimBus, SimDevice, SimPoint
 from drivers.sim.driver import TIMEOUT, Line, sim_kind
 from drivers.sim.models import IoModule, ZoneNetwork, zone_pressure
 from drivers.sim.rig import Rig as SimulatedPlant
+from drivers.sim.serve_bacnet import BacnetDevice, ObjectSpec
 from edge.driver import DriverKind, FieldDevice, FieldPoint
 from edge.schema.model import Model
+from tests.support import bacnet_wire
 from tests.support.modbus_device import MALFORMED, Fault, ModbusDevice, Unit
 
 Ability = Literal["silence", "delay", "drop", "malform"]
@@ -265,4 +271,99 @@ class SimRig(Rig):
         self.line.down = True
 
 
-RIGS: Mapping[str, Callable[[], Rig]] = {"modbus": ModbusRig, "sim": SimRig}
+class BacnetRig(Rig):
+    """A BACnet/IP device behind a relay, and a second one without."""
+
+    kind = BACNET
+    faults = frozenset({"silence", "delay", "malform"})
+    malformations = bacnet_wire.MALFORMED
+    budget = 0.8
+    refused = ("lobby.absent",)
+    impossible = (("lobby.dimmer", 1e39), ("lobby.lamp", 2.0), ("lobby.scene", -1.0))
+    writes = (
+        ("lobby.dimmer", 62.5),
+        ("lobby.lamp", 1.0),
+        ("lobby.limit", -12.5),
+        ("lobby.scene", 3.0),
+        ("lobby.dimmer", 0.0),
+    )
+    expected: Mapping[str, float] = MappingProxyType({
+        "lobby.lux": 321.5, "lobby.dimmer": 25.0, "lobby.limit": 80.0, "lobby.lamp": 0.0,
+        "lobby.scene": 1.0, "lobby.door": 1.0, "garage.power": 1.5,
+    })  # fmt: skip
+
+    def __init__(self) -> None:
+        port, self.own, self.second, other = (bacnet_wire.free_port() for _ in range(4))
+        lobby = (
+            ObjectSpec("analog-input,1", "illuminance", "luxes", default=321.5),
+            ObjectSpec("analog-output,1", "dimmer", "percent", default=25.0),
+            ObjectSpec("analog-value,1", "limit", "percent", default=80.0),
+            ObjectSpec("binary-output,1", "lamp"),
+            ObjectSpec("multi-state-output,1", "scene", default=1, states=4),
+            ObjectSpec("binary-input,1", "door", default=1),
+        )
+        garage = (ObjectSpec("analog-input,7", "power", "watts", default=1500.0),)
+        self.device = BacnetDevice(1001, f"127.0.0.1/32:{port}", lobby)
+        self.garage = BacnetDevice(1002, f"127.0.0.1/32:{other}", garage)
+        self.garage_address = f"127.0.0.1:{other}"
+        self.relay = bacnet_wire.Relay(port)
+
+    @property
+    def bus(self) -> BacnetBus:
+        return BacnetBus(address=f"127.0.0.1/32:{self.own}", timeout="200ms", retries=1)
+
+    @property
+    def second_bus(self) -> BacnetBus:
+        return BacnetBus(address=f"127.0.0.1/32:{self.second}", timeout="200ms", retries=1)
+
+    @property
+    def devices(self) -> Sequence[FieldDevice]:
+        def at(id: str, object: str, **more: Any) -> FieldPoint:
+            return field_point(id, BacnetPoint(object=object), **more)
+
+        lobby = (
+            at("lobby.lux", "analog-input,1"),
+            at("lobby.absent", "analog-input,9"),
+            at("lobby.dimmer", "analog-output,1", writable=True),
+            at("lobby.limit", "analog-value,1", writable=True, period=5.0),
+            at("lobby.lamp", "binary-output,1", writable=True, period=5.0),
+            at("lobby.scene", "multi-state-output,1", writable=True, period=10.0),
+            at("lobby.door", "binary-input,1", period=10.0),
+        )
+        garage = (at("garage.power", "analog-input,7", scale=0.001),)
+        address = self.relay.address
+        return (
+            FieldDevice("lobby", BacnetDeviceConfig(device=1001, address=address), lobby),
+            FieldDevice(
+                "garage", BacnetDeviceConfig(device=1002, address=self.garage_address), garage
+            ),
+        )
+
+    async def __aenter__(self) -> BacnetRig:
+        await self.device.__aenter__()
+        await self.garage.__aenter__()
+        await self.relay.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.relay.stop()
+        await self.garage.__aexit__(None, None, None)
+        await self.device.__aexit__(None, None, None)
+
+    def normal(self) -> None:
+        self.relay.silent, self.relay.delay, self.relay.malform = False, 0.0, None
+
+    def silence(self) -> None:
+        self.relay.silent = True
+
+    def delay(self, seconds: float) -> None:
+        self.relay.delay = seconds
+
+    def malform(self, how: str) -> None:
+        self.relay.malform = how
+
+    async def asked(self) -> None:
+        await self.relay.asked()
+
+
+RIGS: Mapping[str, Callable[[], Rig]] = {"modbus": ModbusRig, "bacnet": BacnetRig, "sim": SimRig}
