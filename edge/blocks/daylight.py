@@ -1,0 +1,336 @@
+"""Closed-loop daylight harvesting: lamps add what daylight lacks at the sensor (domain §1.7).
+
+An integral controller in the light-output domain; no P term, since sensor and lamps are an
+algebraic loop that would flicker. The block ramps the output itself. All levels are percentages of
+full output. Called by the kernel; every function here may be compiled with the step.
+"""
+
+from __future__ import annotations
+
+from math import exp, isnan, nan
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from edge.blocks.kind import (
+    AlarmTemplate,
+    Example,
+    Input,
+    Kind,
+    Published,
+    Source,
+    Target,
+    usable,
+)
+from edge.blocks.output import ACTUAL, DECIDED, RESULT, ask, held_by_other, present
+from edge.blocks.pid import clip
+from edge.blocks.ramp import toward
+from edge.blocks.timing import ROUNDING, lasted
+from edge.image.image import Bits, Floats, Index
+from edge.image.quality import BAD, NEVER, OVERRIDDEN
+from edge.image.slots import Slot
+from edge.schema.model import Model, Refusal
+from edge.schema.units import Duration, Quantity
+from edge.text import Text
+
+Percent = Annotated[float, Quantity("%")]
+
+
+class Daylight(Model):
+    """`full_output` is what the lamps at 100 % give at the sensor at night, `minimum` the lowest
+    level that is still light. `fallback` is the level without a sensor: a number or a point such as
+    a schedule's. `gain` is stable below 2 · full_output / (what the lamps really give): keep it
+    at 0.5 or less.
+    """
+
+    illuminance: Annotated[Source, Input("lx")]
+    output: Annotated[str, Target("%")]
+    setpoint: Annotated[Source, Input("lx")] = 150.0
+    fallback: Annotated[Source, Input("%")] = 60.0
+    full_output: Annotated[float, Quantity("lx"), Field(gt=0)] = 200.0
+    minimum: Annotated[Percent, Field(ge=1, le=50)] = 10.0
+    gain: Annotated[float, Field(ge=0.05, le=1)] = 0.3
+    cycle: Annotated[Duration, Field(ge=1, le=300)] = 10.0
+    filter: Annotated[Duration, Field(ge=0, le=300)] = 10.0
+    deadband: Annotated[Percent, Field(ge=2, le=20)] = 5.0
+    up: Annotated[float, Field(gt=0, le=100)] = 5.0  # %/s
+    down: Annotated[float, Field(gt=0, le=100)] = 1.0  # %/s
+    off_ratio: Annotated[float, Field(ge=1.1, le=5)] = 1.3
+    off_hold: Annotated[Duration, Field(le=7200)] = 600.0
+    on_ratio: Annotated[float, Field(ge=0.5, le=1.5)] = 1.05
+    on_hold: Annotated[Duration, Field(le=7200)] = 30.0
+    sensor_hold: Duration = 300.0
+    response_time: Annotated[Duration, Field(ge=5, le=300)] = 60.0
+
+    @model_validator(mode="after")
+    def _slow_enough(self) -> Self:
+        if self.cycle < self.filter:
+            raise Refusal(
+                Text(
+                    "cycle 不得短于 filter, 否则回路会振荡",
+                    "cycle must not be shorter than filter, or the loop hunts",
+                )
+            )
+        if self.on_ratio >= self.off_ratio:
+            raise Refusal(
+                Text("on_ratio 必须小于 off_ratio", "on_ratio must be less than off_ratio")
+            )
+        return self
+
+
+OFF, LIT, HELD, FALLBACK, NO_RESPONSE, FOLLOWING, WAITING = range(7)
+
+GONE = BAD ^ NEVER  # the device does not answer, other than: it was never read
+LONGEST_OFF_HOLD = 7200.0  # s: slow clouds double the hold up to this
+RELIGHT = 1800.0  # s: off for less than this was too early
+MOVED = 30.0  # %: after such a change of level the reading must have changed too
+RESPONSE = 0.03  # of full_output: a tenth of what 30 % of the lamps give
+FAR = 0.15  # of the setpoint: nearer than this a constant reading is the loop's success
+START_WAIT = 30.0  # s for the first read-back; an output that has none starts without
+
+_STATE, _LEVEL, _SEEN, _LUX, _SETPOINT, _FALLBACK = range(RESULT, RESULT + 6)
+(_FULL, _MINIMUM, _GAIN, _CYCLE, _FILTER, _DEADBAND, _UP, _DOWN, _OFF_RATIO, _OFF_HOLD, _ON_RATIO,
+ _ON_HOLD, _SENSOR_HOLD, _RESPONSE_TIME) = range(14)  # fmt: skip
+(_EF, _UT, _U, _NEXT, _BRIGHT, _DARK, _HOLD_NOW, _OFF_AT, _BAD_SINCE, _REF_U, _REF_LOW, _REF_HIGH,
+ _MOVED_AT, _STUCK, _LOST, _WAIT) = range(16)  # fmt: skip
+
+
+def daylight_step(
+    v: Floats, q: Bits, ops: Index, o: int, n: int,
+    par: Floats, p: int, st: Floats, s: int, now: float, dt: float,
+) -> None:  # fmt: skip
+    """Every cycle the target, then off and on; then the ramp, then the filter.
+
+    A bad sensor holds the level for `sensor_hold`, then the fallback level applies, as it does at
+    once when the sensor does not respond. What the output does is adopted at the start, while
+    somebody else holds it, and after its device was lost.
+    """
+    q[ops[o + _STATE]] = 0
+    if q[ops[o + ACTUAL]] & GONE != 0:
+        st[s + _LOST] = 1.0
+        v[ops[o + _STATE]] = WAITING
+        return  # the request stays as it is
+    other = taken(v, q, ops, o, st, s, dt)
+    if isnan(st[s + _U]) and isnan(other):
+        if not lasted(st, s + _WAIT, True, now, START_WAIT):
+            v[ops[o + _STATE]] = WAITING
+            return
+        other = par[p + _MINIMUM]
+    good = usable(v, q, ops[o + _LUX]) and usable(v, q, ops[o + _SETPOINT])
+    if not isnan(other):
+        v[ops[o + _STATE]] = FOLLOWING
+        adopt(other, par, p, st, s, now)
+    else:
+        v[ops[o + _STATE]] = automatic(v, q, ops, o, par, p, st, s, now, good)
+        st[s + _U] = toward(st[s + _U], st[s + _UT], par[p + _UP] * dt, par[p + _DOWN] * dt)
+    sense(v[ops[o + _LUX]] if good else nan, par, p, st, s, dt)
+    ask(v, q, ops, o, st[s + _U], q[ops[o + _LUX]])
+    v[ops[o + _LEVEL]] = st[s + _UT]
+    q[ops[o + _LEVEL]] = 0
+    v[ops[o + _SEEN]] = st[s + _EF]
+    q[ops[o + _SEEN]] = q[ops[o + _LUX]] if good else q[ops[o + _LUX]] | NEVER
+
+
+def taken(v: Floats, q: Bits, ops: Index, o: int, st: Floats, s: int, dt: float) -> float:
+    """The level to take over because the output is not ours at this moment; NaN when it is."""
+    actual = ops[o + ACTUAL]
+    readable = usable(v, q, actual)
+    if st[s + _LOST] == 1.0 and readable:
+        st[s + _LOST] = 0.0
+        return float(v[actual])
+    if readable and q[actual] & OVERRIDDEN != 0:
+        return float(v[actual])
+    if dt == 0.0 or held_by_other(v, ops, o) or isnan(v[ops[o + DECIDED]]):
+        return present(v, q, ops, o)
+    return nan
+
+
+def adopt(level: float, par: Floats, p: int, st: Floats, s: int, now: float) -> None:
+    """Go on from `level`; the hold timers begin anew."""
+    st[s + _U] = level
+    st[s + _UT] = level
+    settle(par, p, st, s, now)
+
+
+def settle(par: Floats, p: int, st: Floats, s: int, now: float) -> None:
+    """Give the loop a whole cycle before it acts, and forget what its timers saw."""
+    st[s + _NEXT] = now + par[p + _CYCLE]
+    st[s + _BRIGHT], st[s + _DARK] = nan, nan
+    st[s + _REF_U], st[s + _MOVED_AT] = nan, nan
+    if isnan(st[s + _HOLD_NOW]):
+        st[s + _HOLD_NOW] = par[p + _OFF_HOLD]
+
+
+def automatic(
+    v: Floats, q: Bits, ops: Index, o: int,
+    par: Floats, p: int, st: Floats, s: int, now: float, good: bool,
+) -> float:  # fmt: skip
+    """Set the target level and say in which state."""
+    level = v[ops[o + _FALLBACK]] if usable(v, q, ops[o + _FALLBACK]) else st[s + _UT]
+    if not good:
+        if not lasted(st, s + _BAD_SINCE, True, now, par[p + _SENSOR_HOLD]):
+            return HELD
+        st[s + _UT] = clip(level, 0.0, 100.0)
+        return FALLBACK
+    lux, setpoint = v[ops[o + _LUX]], v[ops[o + _SETPOINT]]
+    if not isnan(st[s + _BAD_SINCE]):
+        st[s + _BAD_SINCE] = nan
+        resume(lux, par, p, st, s, now)
+    if not responds(lux, setpoint, par, p, st, s, now):
+        st[s + _UT] = clip(level, 0.0, 100.0)
+        return NO_RESPONSE
+    if now >= st[s + _NEXT] - ROUNDING:
+        st[s + _NEXT] = max(st[s + _NEXT], now - 0.5 * par[p + _CYCLE]) + par[p + _CYCLE]
+        aim(setpoint, par, p, st, s)
+        switch_off_and_on(setpoint, par, p, st, s, now)
+    return LIT if st[s + _UT] > 0.0 else OFF
+
+
+def resume(lux: float, par: Floats, p: int, st: Floats, s: int, now: float) -> None:
+    """The sensor is back: go on from the present level and the present reading."""
+    st[s + _EF] = lux
+    st[s + _UT] = st[s + _U]
+    settle(par, p, st, s, now)
+
+
+def aim(setpoint: float, par: Floats, p: int, st: Floats, s: int) -> None:
+    """ut = clip(ut + k·(E_set - E_f)/E_full, u_min, 1), outside the dead band and lit."""
+    error = setpoint - st[s + _EF]
+    if st[s + _UT] > 0.0 and abs(error) > par[p + _DEADBAND] / 100.0 * setpoint:
+        step = 100.0 * par[p + _GAIN] * error / par[p + _FULL]
+        st[s + _UT] = clip(st[s + _UT] + step, par[p + _MINIMUM], 100.0)
+
+
+def switch_off_and_on(
+    setpoint: float, par: Floats, p: int, st: Floats, s: int, now: float
+) -> None:  # fmt: skip
+    """Off when the minimum is too bright for long; on when it is too dark. Off is at once."""
+    lit = st[s + _UT] > 0.0
+    bright = lit and st[s + _UT] <= par[p + _MINIMUM]
+    bright = bright and st[s + _EF] > par[p + _OFF_RATIO] * setpoint
+    if lasted(st, s + _BRIGHT, bright, now, st[s + _HOLD_NOW]):
+        st[s + _UT], st[s + _U] = 0.0, 0.0
+        st[s + _OFF_AT], st[s + _BRIGHT] = now, nan
+    dark = not lit and st[s + _EF] < par[p + _ON_RATIO] * setpoint
+    if lasted(st, s + _DARK, dark, now, par[p + _ON_HOLD]):
+        st[s + _UT], st[s + _DARK] = par[p + _MINIMUM], nan
+        early = now - st[s + _OFF_AT] < RELIGHT
+        doubled = min(2.0 * st[s + _HOLD_NOW], max(LONGEST_OFF_HOLD, par[p + _OFF_HOLD]))
+        st[s + _HOLD_NOW] = doubled if early else par[p + _OFF_HOLD]
+
+
+def responds(
+    lux: float, setpoint: float, par: Floats, p: int, st: Floats, s: int, now: float
+) -> bool:  # fmt: skip
+    """Whether the reading answers the lamps: a covered or frozen sensor does not.
+
+    Not so when the level moved by more than 30 % and `response_time` later the reading, far from
+    its setpoint, is still the same. It is believed again as soon as it moves.
+    """
+    enough = RESPONSE * par[p + _FULL]
+    if not isnan(st[s + _STUCK]):
+        if abs(lux - st[s + _STUCK]) <= enough:
+            return False
+        st[s + _STUCK] = nan
+        resume(lux, par, p, st, s, now)
+    low, high = min(st[s + _REF_LOW], lux), max(st[s + _REF_HIGH], lux)
+    far = abs(setpoint - lux) > FAR * setpoint
+    if isnan(st[s + _REF_U]) or not far or high - low > enough:
+        st[s + _REF_U], st[s + _MOVED_AT] = st[s + _U], nan
+        low, high = lux, lux
+    st[s + _REF_LOW], st[s + _REF_HIGH] = low, high
+    moved = abs(st[s + _U] - st[s + _REF_U]) > MOVED
+    if lasted(st, s + _MOVED_AT, moved, now, par[p + _RESPONSE_TIME]):
+        st[s + _STUCK] = lux
+        return False
+    return True
+
+
+def sense(lux: float, par: Floats, p: int, st: Floats, s: int, dt: float) -> None:
+    """E_f = EMA(E, tau), starting at the present reading; a bad one (NaN) leaves it."""
+    if isnan(lux):
+        return
+    if isnan(st[s + _EF]) or dt == 0.0 or par[p + _FILTER] <= 0.0:
+        st[s + _EF] = lux
+    else:
+        st[s + _EF] += (lux - st[s + _EF]) * (1.0 - exp(-dt / par[p + _FILTER]))
+
+
+STATES = {
+    OFF: Text("关灯", "off: daylight is enough"),
+    LIT: Text("自动调光", "dimming"),
+    HELD: Text("照度信号坏, 保持亮度", "sensor bad, level held"),
+    FALLBACK: Text("照度信号坏, 后备亮度", "sensor bad, fallback level"),
+    NO_RESPONSE: Text("照度计无响应, 后备亮度", "sensor does not respond, fallback level"),
+    FOLLOWING: Text("跟踪: 输出由他人控制", "following: the output is held by another"),
+    WAITING: Text("等待输出回读", "waiting for the output's read-back"),
+}
+
+
+def _publishes(model: Daylight) -> tuple[Published, ...]:
+    return (
+        Published("state", "", Text("调光状态", "daylight state"), STATES),
+        Published("target", "%", Text("目标亮度", "target level")),
+        Published("lux", "lx", Text("滤波照度", "filtered illuminance")),
+    )
+
+
+def _alarms(model: Daylight) -> tuple[AlarmTemplate, ...]:
+    shows = ("{rule}.lux", "{rule}.target", "{rule}.state")
+    return (
+        AlarmTemplate(
+            id="{RULE}_LUX_SENSOR_NO_RESPONSE",
+            when=f"{{rule}}.state == {NO_RESPONSE}",
+            priority=3,
+            text=Text("照度计无响应", "Illuminance sensor does not respond"),
+            cause=Text(
+                "灯光变化超过 30 % 而照度读数不变",
+                "the lamps changed by more than 30 % and the reading did not",
+            ),
+            consequence=Text("按后备亮度照明, 不节能", "lit at the fallback level, no saving"),
+            checks=(
+                Text("擦净照度计", "clean the sensor"),
+                Text("查看有无遮挡", "look for an obstruction"),
+                Text("核对地址与接线", "check its address and wiring"),
+            ),
+            shows=shows,
+        ),
+        AlarmTemplate(
+            id="{RULE}_LUX_SENSOR_LOST",
+            when=f"{{rule}}.state == {FALLBACK}",
+            priority=3,
+            text=Text("照度信号丢失", "Illuminance signal lost"),
+            consequence=Text("按后备亮度照明, 不节能", "lit at the fallback level, no saving"),
+            checks=(
+                Text("检查传感器电源与通信", "check the sensor's power and bus"),
+                Text("核对地址与接线", "check its address and wiring"),
+            ),
+            shows=shows,
+        ),
+    )
+
+
+DAYLIGHT = Kind(
+    name="daylight",
+    model=Daylight,
+    step=daylight_step,
+    text=Text("恒照度调光(闭环)", "daylight harvesting, closed loop"),
+    every=1.0,
+    slot=Slot.CONTROL,
+    publishes=_publishes,
+    states=lambda _: 16,
+    alarms=_alarms,
+    examples=(
+        Example(
+            "the level found is kept for a cycle; 20 lx too dark add 3 %",
+            {"illuminance": "lobby.lux", "output": "lobby.dimmer", "setpoint": "150 lx"},
+            (
+                (0.0, {"lobby.lux": 130.0, "lobby.dimmer": 50.0}, {"lobby.dimmer": 50.0}),
+                (2.5, {}, {"lobby.dimmer": 50.0, "target": 50.0, "state": LIT}),
+                (5.0, {}, {"lobby.dimmer": 50.0}),
+                (7.5, {}, {"lobby.dimmer": 50.0}),
+                (10.0, {}, {"lobby.dimmer": 53.0, "target": 53.0, "lux": 130.0}),
+            ),
+        ),
+    ),
+)
