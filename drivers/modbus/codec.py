@@ -39,9 +39,8 @@ _LARGEST: Final = float(np.finfo(np.float64).max)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One point inside an answer.
+    """One point in a device: what stands at the wire address `at` of its table.
 
-    `at` counts registers (bits, for coils and discrete inputs) from the start of the answer.
     `sentinel` are raw values that mean "not available": bit patterns or signed numbers for integer
     types, numbers for f32 and f64. `value = raw * scale + offset`, possible from `low` to `high`.
     """
@@ -77,7 +76,7 @@ def wire_places(width: int, order: Order) -> list[int]:
 
 
 class Decoder:
-    """Turns answers of one read into values and quality, prepared once for its cells.
+    """Turns answers of one read, from wire address `start` on, into values and quality.
 
     One gather brings the bytes of all cells into order, then each group of equal type is cast at
     once. `values` and `quality` are overwritten by the next `decode`; they are the arrays
@@ -87,6 +86,7 @@ class Decoder:
     def __init__(
         self,
         cells: Sequence[Cell],
+        start: int,
         *,
         bits: bool,
         into: tuple[Floats, Bits] | None = None,
@@ -97,13 +97,12 @@ class Decoder:
         self.values, self.quality = into or (np.full(n, np.nan), np.zeros(n, np.uint16))
         self._scale = _unless(1.0, [c.scale for c in cells])
         self._offset = _unless(0.0, [c.offset for c in cells])
-        bounds = [_bounds(c) for c in cells]
-        self._low = np.array([low for low, _ in bounds])
-        self._high = np.array([high for _, high in bounds])
-        self._possible = np.zeros(n, np.bool_)
-        self._below = np.zeros(n, np.bool_)
+        self._low, self._high = _needed_bounds(cells, bits=bits)
+        self._possible = np.ones(n, np.bool_)
+        self._below = np.ones(n, np.bool_)
         self._clean = False
-        self._groups = [_BitGroup(cells)] if bits else _register_groups(cells)
+        self._last = b""
+        self._groups = [_BitGroup(cells, start)] if bits else _register_groups(cells, start)
 
     def decode(self, pdu: bytes) -> None:
         """Fill `values` and `quality` from an answer for which `answers` holds.
@@ -111,15 +110,17 @@ class Decoder:
         NaN, infinity, wrong digits and what lies outside `low` to `high` become RANGE, sentinels
         SENSOR; where there is no number, the value is NaN.
         """
+        if pdu == self._last:  # most answers repeat the one before
+            return
+        self._last = pdu
         values = self.values
         absent = [places for group in self._groups if (places := group.fill(pdu, values)).size]
         if self._scale is not None:
             values *= self._scale
         if self._offset is not None:
             values += self._offset
-        possible = np.greater_equal(values, self._low, out=self._possible)
-        possible &= np.less_equal(values, self._high, out=self._below)
-        if np.count_nonzero(possible) == len(possible) and not absent:
+        possible = self._check(values)
+        if not absent and np.count_nonzero(possible) == len(possible):
             if not self._clean:
                 self.quality.fill(quality.GOOD)
                 self._clean = True
@@ -130,10 +131,20 @@ class Decoder:
             values[places] = np.nan
             self.quality[places] = quality.SENSOR
 
+    def _check(self, values: Floats) -> NDArray[np.bool_]:
+        possible = self._possible
+        if self._low is not None:
+            np.greater_equal(values, self._low, out=possible)
+            if self._high is not None:
+                possible &= np.less_equal(values, self._high, out=self._below)
+        elif self._high is not None:
+            np.less_equal(values, self._high, out=possible)
+        return possible
+
 
 def decode_one(cell: Cell, data: bytes, *, bits: bool) -> tuple[float, int]:
     """Value and quality of one cell from bytes as on the wire."""
-    decoder = Decoder([cell], bits=bits)
+    decoder = Decoder([cell], cell.at, bits=bits)
     decoder.decode(b"\0\0" + data)
     return float(decoder.values[0]), int(decoder.quality[0])
 
@@ -227,18 +238,18 @@ def _swap(data: bytes, order: Order) -> bytes:
 class _Group:
     """Cells of one type inside an answer: where their bytes are and where their values go."""
 
-    def __init__(self, cells: Sequence[Cell], where: Sequence[int]) -> None:
+    def __init__(self, cells: Sequence[Cell], start: int, where: Sequence[int]) -> None:
         self._kind = cells[0].type
         count, self._shape = _SHAPES[self._kind]
         self._where = _as_slice(where)
         self._places = np.array(where, np.intp)
         self._wire: np.dtype[Any] | None = None
-        self._start = 2 * cells[0].at + 2  # after function and byte count
+        self._start = 2 * (cells[0].at - start) + 2  # after function and byte count
         self._count = len(cells)
         in_line = all(c.at == cells[0].at + i * count for i, c in enumerate(cells))
         if in_line and all(c.order == "ABCD" for c in cells):
             self._wire = np.dtype(">" + self._shape)
-        index = [2 + 2 * c.at + p for c in cells for p in wire_places(2 * count, c.order)]
+        index = [2 + 2 * (c.at - start) + p for c in cells for p in wire_places(2 * count, c.order)]
         self._index = np.array(index, np.intp)
         self._scratch = np.zeros(len(index), np.uint8)
         self._view: NDArray[Any] = self._scratch.view("<" + self._shape)
@@ -281,9 +292,9 @@ class _Group:
 class _BitGroup:
     """Coils or discrete inputs inside an answer, the first one in the lowest bit (§6.1)."""
 
-    def __init__(self, cells: Sequence[Cell]) -> None:
-        self._bytes = np.array([2 + c.at // 8 for c in cells], np.intp)
-        self._shift = np.array([c.at % 8 for c in cells], np.uint8)
+    def __init__(self, cells: Sequence[Cell], start: int) -> None:
+        self._bytes = np.array([2 + (c.at - start) // 8 for c in cells], np.intp)
+        self._shift = np.array([(c.at - start) % 8 for c in cells], np.uint8)
         self._none = np.zeros(0, np.intp)
 
     def fill(self, pdu: bytes, values: Floats) -> NDArray[np.intp]:
@@ -293,9 +304,9 @@ class _BitGroup:
         return self._none
 
 
-def _register_groups(cells: Sequence[Cell]) -> list[_Group | _BitGroup]:
+def _register_groups(cells: Sequence[Cell], start: int) -> list[_Group | _BitGroup]:
     kinds = {kind: [i for i, c in enumerate(cells) if c.type == kind] for kind in _SHAPES}
-    return [_Group([cells[i] for i in where], where) for where in kinds.values() if where]
+    return [_Group([cells[i] for i in where], start, where) for where in kinds.values() if where]
 
 
 def _bcd(number: NDArray[Any], digits: int) -> Floats:
@@ -343,10 +354,35 @@ def _signed(cell: Cell, sentinel: float) -> int:
     return pattern - (1 << bits) if signed else pattern
 
 
+def _needed_bounds(cells: Sequence[Cell], *, bits: bool) -> tuple[Floats | None, Floats | None]:
+    """The bounds that values must be compared with; None for one that no raw value can pass."""
+    bounds = [_bounds(c) for c in cells]
+    reach = [_reach(c, bits=bits) for c in cells]
+    low = any(b[0] > r[0] for b, r in zip(bounds, reach, strict=True))
+    high = any(b[1] < r[1] for b, r in zip(bounds, reach, strict=True))
+    return (
+        np.array([b[0] for b in bounds]) if low else None,
+        np.array([b[1] for b in bounds]) if high else None,
+    )
+
+
 def _bounds(cell: Cell) -> tuple[float, float]:
     """The possible range, always finite, so that infinity lies outside; a bool is 0 or 1."""
     low, high = max(cell.low, -_LARGEST), min(cell.high, _LARGEST)
-    return (max(low, 0.0), min(high, 1.0)) if cell.type == "bool" else (low, high)
+    if cell.type == "bool":
+        ends = sorted((cell.offset, cell.scale + cell.offset))
+        return max(low, ends[0]), min(high, ends[1])
+    return low, high
+
+
+def _reach(cell: Cell, *, bits: bool) -> tuple[float, float]:
+    """What the bytes on the wire can become at all; infinite where they may be no number."""
+    if cell.type in _DECIMAL or cell.type in ("f32", "f64"):
+        return -math.inf, math.inf
+    whole_word = cell.type == "bool" and cell.bit is None and not bits
+    ends = limits(Cell(0, "u16") if whole_word else cell)
+    low, high = sorted(end * cell.scale + cell.offset for end in ends)
+    return low, high
 
 
 def _unless(neutral: float, numbers: Sequence[float]) -> Floats | float | None:

@@ -17,7 +17,7 @@ from drivers.modbus.codec import Cell, bit_mask, decode_one, encode, raw_number
 from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig, split_address
 from drivers.modbus.link import Link, open_tcp
 from drivers.modbus.parts import PROBES, Part, Reading
-from drivers.modbus.plan import FUNCTIONS, Block, Spot, Unit, cell_of, spot_of, unit_of
+from drivers.modbus.plan import FUNCTIONS, Block, Spot, Unit, spot_of, unit_of
 from edge.driver import Deliver, FieldDevice, Poll, Sample, Write
 from edge.errors import DeviceRefused, LinkDown
 from edge.text import Text
@@ -33,8 +33,9 @@ class ModbusDriver:
     ) -> None:
         self._bus = bus
         self._link: Link | None = None
-        self._free_at = -math.inf
+        self._free_at = -math.inf  # loop time before which nothing may be sent
         self._units = {d.id: unit_of(bus, d.config) for d in devices}
+        self._paced = bus.settle > 0 or any(unit.delay for unit in self._units.values())
         self._configs: dict[str, DeviceConfig] = {d.id: d.config for d in devices}
         self._spots = {(d.id, p.id): spot_of(d.config, p) for d in devices for p in d.points}
         self._readings: dict[Block, Reading] = {p.request: Reading(p.request) for p in polls}
@@ -97,14 +98,13 @@ class ModbusDriver:
     async def _ask(self, unit: Unit, request: pdu.Request) -> bytes:
         if self._link is None:
             raise LinkDown(Text("总线未连接", "the bus is not connected"))
-        wait = self._free_at - _now()
-        if wait > 0:
-            await asyncio.sleep(wait)
+        if not self._paced:
+            return await self._link.ask(unit.number, request, unit.timeout)
+        await asyncio.sleep(max(0.0, self._free_at - _now()))
         try:
             return await self._link.ask(unit.number, request, unit.timeout)
         finally:
-            if unit.delay:
-                self._free_at = _now() + unit.delay
+            self._free_at = _now() + unit.delay
 
     async def _read_parts(self, reading: Reading) -> Sample:
         """Read what the device may have; divide what it refuses, a bounded number of times.
@@ -195,5 +195,7 @@ def vector(where: PointConfig, raw: bytes) -> float:
 
     A point without an order is taken as ABCD.
     """
-    value, _ = decode_one(cell_of(where, where.order or "ABCD"), raw, bits=where.bits)
+    order = where.order or "ABCD"
+    cell = Cell(0, where.kind, order, where.bit, where.length, where.sentinel)
+    value, _ = decode_one(cell, raw, bits=where.bits)
     return value

@@ -164,17 +164,19 @@ class Link(asyncio.Protocol):
             else:
                 self._strike()
             return
-        code = refusal(self._request, frame.pdu)
-        if frame.unit == self._unit and answers(self._request, frame.pdu):
-            self._strikes = 0
-            pending.set_result(frame.pdu)
-        elif frame.unit == self._unit and code is not None:
-            self._strikes = 0
-            pending.set_exception(refused(self._unit, code))
-        else:
-            self._strike()
-            if not pending.done():
-                pending.set_exception(BadAnswer(_mismatch(self._unit, self._request, frame)))
+        if frame.unit == self._unit:
+            if answers(self._request, frame.pdu):
+                self._strikes = 0
+                pending.set_result(frame.pdu)
+                return
+            code = refusal(self._request, frame.pdu)
+            if code is not None:
+                self._strikes = 0
+                pending.set_exception(refused(self._unit, code))
+                return
+        self._strike()
+        if not pending.done():
+            pending.set_exception(BadAnswer(_mismatch(self._unit, self._request, frame)))
 
     def _strike(self) -> None:
         """Count an answer to nothing we asked; too many, and the stream cannot be trusted."""

@@ -31,6 +31,7 @@ class Part:
         self.sample = sample
         self.decoder = Decoder(
             block.cells(),
+            block.address,
             bits=block.bits,
             into=(sample.values[first:last], sample.quality[first:last]),
         )

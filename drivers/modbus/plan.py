@@ -7,12 +7,11 @@ drivers, and by tests.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from drivers.modbus import pdu
-from drivers.modbus.codec import Cell, Order
+from drivers.modbus.codec import Cell
 from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig, Table
 from edge.driver import FieldDevice, FieldPoint, Poll
 from edge.text import Text
@@ -36,20 +35,24 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """Where one point lies: table, wire address, and the cell with `at` 0."""
+    """Where one point lies and what stands there."""
 
     point: str
     table: Table
-    address: int
     size: int
     cell: Cell
     period: float
     clears: bool
 
     @property
+    def address(self) -> int:
+        """The wire address of its first register or bit."""
+        return self.cell.at
+
+    @property
     def end(self) -> int:
         """The wire address after its last register or bit."""
-        return self.address + self.size
+        return self.cell.at + self.size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,8 +78,8 @@ class Block:
         return pdu.read(FUNCTIONS[self.table], self.address, self.count)
 
     def cells(self) -> list[Cell]:
-        """The cells with their place inside the answer."""
-        return [dataclasses.replace(s.cell, at=s.address - self.address) for s in self.spots]
+        """What stands in the answer."""
+        return [spot.cell for spot in self.spots]
 
 
 def unit_of(bus: BusConfig, config: DeviceConfig) -> Unit:
@@ -88,24 +91,19 @@ def unit_of(bus: BusConfig, config: DeviceConfig) -> Unit:
 def spot_of(config: DeviceConfig, point: FieldPoint) -> Spot:
     """A point with the device's base and order applied."""
     where: PointConfig = point.config
-    cell = cell_of(where, where.order or config.order)
-    cell = dataclasses.replace(
-        cell, scale=point.scale, offset=point.offset, low=point.low, high=point.high
+    cell = Cell(
+        where.address - config.base,
+        where.kind,
+        where.order or config.order,
+        where.bit,
+        where.length,
+        where.sentinel,
+        point.scale,
+        point.offset,
+        point.low,
+        point.high,
     )
-    address = where.address - config.base
-    return Spot(point.id, where.table, address, where.size, cell, point.period, where.clears)
-
-
-def cell_of(where: PointConfig, order: Order) -> Cell:
-    """What stands there, in the device's own numbers."""
-    return Cell(
-        at=0,
-        type=where.kind,
-        order=order,
-        bit=where.bit,
-        length=where.length,
-        sentinel=where.sentinel,
-    )
+    return Spot(point.id, where.table, where.size, cell, point.period, where.clears)
 
 
 def plan(bus: BusConfig, device: FieldDevice) -> tuple[Poll, ...]:
