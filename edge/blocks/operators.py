@@ -12,18 +12,14 @@ from math import isfinite, nan
 
 from edge.blocks.kind import usable
 from edge.image.image import Bits, Floats, Index
-from edge.image.quality import BAD, RANGE
+from edge.image.quality import BAD, GOOD, RANGE
 
 
 def conclude(v: Floats, q: Bits, ops: Index, o: int, value: float, bits: int) -> None:
     """Store a result: NaN when `bits` are bad, or when it is no finite number."""
-    if bits & BAD != 0:
-        value = nan
-    elif not isfinite(value):
-        value = nan
-        bits = bits | RANGE
-    v[ops[o]] = value
-    q[ops[o]] = bits
+    flags = bits | (GOOD if isfinite(value) or bits & BAD != 0 else RANGE)
+    v[ops[o]] = value if flags & BAD == 0 else nan
+    q[ops[o]] = flags
 
 
 def all_true(v: Floats, q: Bits, ops: Index, o: int, n: int) -> None:

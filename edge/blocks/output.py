@@ -6,11 +6,11 @@ Called by the step functions of the kinds that drive something.
 
 from __future__ import annotations
 
-from math import isfinite, nan
+from math import isfinite, isnan, nan
 
 from edge.blocks.kind import TARGET_OPERANDS, usable
 from edge.image.image import Bits, Floats, Index
-from edge.image.quality import BAD, RANGE
+from edge.image.quality import BAD, GOOD, RANGE
 from edge.image.slots import Slot
 
 REQUEST, DECIDED, OWNER, ACTUAL = 0, 1, 2, 3  # a target's operands
@@ -48,17 +48,15 @@ def deliver(
     For kinds whose operands begin with one target and one published point. `st[s]` is when the
     result became bad.
     """
-    bad = bits & BAD != 0
-    if not bad and not isfinite(value):
-        bad = True
-        bits = bits | RANGE
-    v[ops[o + RESULT]] = nan if bad else value
-    q[ops[o + RESULT]] = bits
-    if not bad:
+    flags = bits | (GOOD if isfinite(value) or bits & BAD != 0 else RANGE)
+    good = flags & BAD == 0
+    v[ops[o + RESULT]] = value if good else nan
+    q[ops[o + RESULT]] = flags
+    if good:
         st[s] = nan
-        ask(v, q, ops, o, value, bits)
+        ask(v, q, ops, o, value, flags)
         return
-    if st[s] != st[s]:
+    if isnan(st[s]):
         st[s] = now
     if now - st[s] >= hold - 1e-6:
-        ask(v, q, ops, o, nan, bits)
+        ask(v, q, ops, o, nan, flags)

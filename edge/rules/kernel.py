@@ -1,0 +1,254 @@
+"""The kernel: one loop over a program's instructions, compiled by numba, or run as plain Python.
+
+The only place that imports numba. Step functions stay plain functions in `edge/blocks`; the
+compiled kernel is made of copies of them, so both can be run side by side. Compiled once per
+version of the sources into a cache directory (`edge compile`), loaded from there afterwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+import edge.blocks
+from edge.blocks.alarming import condition_step, limit_step
+from edge.blocks.conditioning import conditioning_step
+from edge.blocks.logic import hysteresis_step, scale_step, value_step
+from edge.blocks.operators import (
+    absolute,
+    add,
+    all_true,
+    any_true,
+    certain,
+    choose,
+    divide,
+    equal,
+    greater,
+    greater_equal,
+    greatest,
+    less,
+    less_equal,
+    multiply,
+    negated,
+    negative,
+    smallest,
+    subtract,
+    unequal,
+)
+from edge.blocks.pid import pid_step
+from edge.blocks.protection import interlock_step, trip_step
+from edge.blocks.ramp import ramp_step
+from edge.blocks.timing import delay_step
+from edge.image import quality
+from edge.image.image import Bits, Floats, Index, ProcessImage
+from edge.rules.program import FIRST_KIND, Program
+
+EARLY = 1e-6  # seconds before its time an instruction may run: scan times are sums
+SHORTEST, LONGEST = 0.2, 3.0  # of the period: what dt may be; beyond, it is a restart
+GAP = 3.0  # seconds: the same for what runs every scan
+
+
+def walk(
+    code: NDArray[np.int32], timing: NDArray[np.float64], ops: Index, par: Floats, st: Floats,
+    v: Floats, q: Bits, now: float,
+) -> None:  # fmt: skip
+    """Run every instruction that is due. The numbers are those of `program.OPCODES`."""
+    for i in range(code.shape[0]):
+        op, o, n = code[i, 0], code[i, 1], code[i, 2]
+        if op < FIRST_KIND:
+            if op == 0:
+                all_true(v, q, ops, o, n)
+            elif op == 1:
+                any_true(v, q, ops, o, n)
+            elif op == 2:
+                negated(v, q, ops, o, n)
+            elif op == 3:
+                certain(v, q, ops, o, n)
+            elif op == 4:
+                choose(v, q, ops, o, n)
+            elif op == 5:
+                less(v, q, ops, o, n)
+            elif op == 6:
+                less_equal(v, q, ops, o, n)
+            elif op == 7:
+                greater(v, q, ops, o, n)
+            elif op == 8:
+                greater_equal(v, q, ops, o, n)
+            elif op == 9:
+                equal(v, q, ops, o, n)
+            elif op == 10:
+                unequal(v, q, ops, o, n)
+            elif op == 11:
+                add(v, q, ops, o, n)
+            elif op == 12:
+                subtract(v, q, ops, o, n)
+            elif op == 13:
+                multiply(v, q, ops, o, n)
+            elif op == 14:
+                divide(v, q, ops, o, n)
+            elif op == 15:
+                negative(v, q, ops, o, n)
+            elif op == 16:
+                absolute(v, q, ops, o, n)
+            elif op == 17:
+                smallest(v, q, ops, o, n)
+            elif op == 18:
+                greatest(v, q, ops, o, n)
+            else:
+                raise ValueError("unknown operator in the program")
+            continue
+
+        every, elapsed = timing[i, 0], now - timing[i, 1]
+        if elapsed < every - EARLY:
+            continue
+        timing[i, 1] = now
+        if every > 0.0:
+            dt = max(elapsed, SHORTEST * every) if elapsed <= LONGEST * every else 0.0
+        else:
+            dt = max(elapsed, EARLY) if elapsed <= GAP else 0.0
+        p, s = code[i, 3], code[i, 4]
+        if op == 19:
+            value_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 20:
+            delay_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 21:
+            hysteresis_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 22:
+            scale_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 23:
+            conditioning_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 24:
+            ramp_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 25:
+            pid_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 26:
+            interlock_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 27:
+            trip_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 28:
+            limit_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 29:
+            condition_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        else:
+            raise ValueError("unknown kind in the program")
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """`walk`, ready to run. `cache` is where compiled code is kept, None when nowhere or plain."""
+
+    walk: Callable[..., None]
+    compiled: bool
+    cache: Path | None
+
+    def run(self, program: Program, image: ProcessImage, now: float) -> None:
+        """Run the instructions of `program` that are due at site time `now`."""
+        self.walk(
+            program.code, program.timing, program.ops, program.par, program.state,
+            image.value, image.quality, now,
+        )  # fmt: skip
+
+
+def plain_kernel() -> Kernel:
+    """The same functions as plain Python: for debugging and coverage."""
+
+    def quiet(*arguments: Any) -> None:
+        with np.errstate(all="ignore"):  # as the compiled one: NaN and infinity, no warnings
+            walk(*arguments)
+
+    return Kernel(quiet, compiled=False, cache=None)
+
+
+def compile_kernel() -> Kernel:
+    """Load the compiled kernel, compiling it when its cache has none for these sources.
+
+    Takes some ten seconds when it compiles, some tenths when it loads. Plain Python when
+    compilation is switched off by NUMBA_DISABLE_JIT=1 or EDGE_JIT=0.
+    """
+    if os.environ.get("EDGE_JIT") == "0" or numba.config.DISABLE_JIT:
+        return plain_kernel()
+    cache = _cache_directory()
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(cache or "")
+    try:
+        compiled = _Compiler(cached=cache is not None).compile(walk)
+    finally:
+        numba.config.CACHE_DIR = before
+    kernel = Kernel(compiled, compiled=True, cache=cache)
+    nothing = np.zeros((0, 5), np.int32), np.zeros((0, 2)), np.zeros(0, np.int32)
+    compiled(*nothing, np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, np.uint16), 0.0)
+    return kernel
+
+
+class _Compiler:
+    """Compiles a function and the functions of the blocks that it calls, leaving them untouched."""
+
+    def __init__(self, *, cached: bool) -> None:
+        self._cached = cached
+        self._done: dict[FunctionType, Any] = {}
+
+    def compile(self, function: Callable[..., None]) -> Any:
+        """A compiled copy of `function`. Only the outermost is cached: it holds the others."""
+        assert isinstance(function, FunctionType)
+        if function not in self._done:
+            names = dict(function.__globals__)
+            for name, callee in _callees(function):
+                names[name] = self.compile(callee)
+            copy = FunctionType(function.__code__, names, function.__name__)
+            copy.__module__ = function.__module__
+            cache = self._cached and function is walk
+            self._done[function] = numba.njit(cache=cache, error_model="numpy")(copy)
+        return self._done[function]
+
+
+def _callees(function: FunctionType) -> Iterator[tuple[str, FunctionType]]:
+    for name in function.__code__.co_names:
+        callee = function.__globals__.get(name)
+        if isinstance(callee, FunctionType) and callee.__module__.startswith("edge.blocks"):
+            yield name, callee
+
+
+def _cache_directory() -> Path | None:
+    """A writable directory for these very sources: numba does not notice a changed callee."""
+    for base in _bases():
+        directory = base / f"kernel-{_digest()}"
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=directory):
+                return directory
+        except OSError:
+            continue
+    return None
+
+
+def _bases() -> Iterator[Path]:
+    for variable in ("NUMBA_CACHE_DIR", "CACHE_DIRECTORY"):
+        if os.environ.get(variable):
+            yield Path(os.environ[variable])
+    try:
+        yield Path.home() / ".cache" / "edge"
+    except RuntimeError:  # a user without a home
+        return
+
+
+def _digest() -> str:
+    blocks = Path(edge.blocks.__path__[0])
+    sources = [*sorted(blocks.glob("*.py")), Path(__file__), _file(quality)]
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _file(module: ModuleType) -> Path:
+    return Path(str(module.__file__))
