@@ -10,4 +10,6 @@ from drivers.modbus import MODBUS
 from drivers.sim import SIM
 from edge.driver import DriverKind
 
-DRIVERS: Mapping[str, DriverKind] = MappingProxyType({"bacnet": BACNET, "modbus": MODBUS, "sim": SIM})
+DRIVERS: Mapping[str, DriverKind] = MappingProxyType(
+    {"bacnet": BACNET, "modbus": MODBUS, "sim": SIM}
+)
