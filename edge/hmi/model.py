@@ -26,6 +26,7 @@ def model(site: Site) -> Json:
         },
         "points": [_point(point, grants.get(point.id)) for point in site.points],
         "alarms": {alarm.id: _alarm(alarm) for alarm in site.alarms},
+        "interlocks": [interlock.id for interlock in site.interlocks],
         "buses": [
             {"id": bus.id, "driver": bus.kind.name, "devices": [d.id for d in bus.devices]}
             for bus in site.buses

@@ -29,6 +29,7 @@ READERS = 32
 BODY = 16 * 1024  # bytes of a request
 HISTORY = 7 * 86400.0  # seconds of the journal that are shown when nothing else is asked
 API = "/api/v1"
+NO_SNAPSHOT = (0.0, b"")  # when it was made, and its bytes
 
 STATUS = {
     "MALFORMED": 400,
@@ -62,7 +63,7 @@ class Server:
         self._feed: Feed | None = None
         self._readers = 0
         self._model = b""
-        self._snapshot = (-PERIOD, b"")  # when it was made, and the bytes
+        self._snapshot = NO_SNAPSHOT
 
     async def run(self) -> None:
         """Listen, and tick while somebody follows the stream."""
@@ -126,7 +127,7 @@ class Server:
         """Everything now; readers within the same tenth of a second get the same bytes."""
         made, body = self._snapshot
         now = asyncio.get_running_loop().time()
-        if now - made > PERIOD / 10 or not body:
+        if not body or now - made > PERIOD / 10:
             body = dump(self._following().snapshot())
             self._snapshot = (now, body)
         return _json(body)
@@ -187,11 +188,12 @@ class Server:
         if op not in ("ack", "reset") or type(n) is not int:
             raise Refused("MALFORMED", ALARM_BODY)
         done = await self._view.alarm(request.match_info["alarm"], op, n, _user(request))
+        self._snapshot = NO_SNAPSHOT
         return _json(dump(done))
 
     async def command(self, request: web.Request) -> web.Response:
         """Take a command; 202 when it goes on, 4xx with the code when it is refused."""
-        return _answer(await self._view.command(await _body(request), _user(request)))
+        return await self._command(await _body(request), _user(request))
 
     async def command_state(self, request: web.Request) -> web.Response:
         """How far a command has come."""
@@ -205,7 +207,14 @@ class Server:
         """Give back what a person holds at this point; the body may bring id and reason."""
         body = await _body(request)
         envelope = {**body, "op": "release", "point": request.match_info["point"]}
-        return _answer(await self._view.command(envelope, _user(request)))
+        return await self._command(envelope, _user(request))
+
+    async def _command(self, envelope: Json, user: str) -> web.Response:
+        answer = await self._view.command(envelope, user)
+        self._snapshot = NO_SNAPSHOT
+        if answer["state"] == "REJECTED":
+            return _json(dump(answer), STATUS.get(answer["code"], 409))
+        return _json(dump(answer), 202)
 
     def _following(self) -> Feed:
         if self._feed is None:
@@ -232,12 +241,6 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
 def _refusal(refused: Refused) -> web.Response:
     body = {"code": refused.code, "text": both(refused.text), "at": refused.at}
     return _json(dump(body), STATUS.get(refused.code, 409))
-
-
-def _answer(answer: Json) -> web.Response:
-    if answer["state"] == "REJECTED":
-        return _json(dump(answer), STATUS.get(answer["code"], 409))
-    return _json(dump(answer), 202)
 
 
 def _json(body: bytes, status: int = 200) -> web.Response:

@@ -1,0 +1,207 @@
+"""`edge alarms`, `edge ack`, `edge reset`: what is wrong, what to check first, and answering it."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import click
+
+from edge.cli.client import Client, place
+from edge.cli.command import (
+    OK,
+    Failed,
+    command,
+    json_option,
+    language,
+    option,
+    say,
+    socket_option,
+)
+from edge.cli.points import duration_text
+from edge.text import Language, Text
+
+Json = dict[str, Any]
+
+
+@command(
+    Text(
+        """
+列出当前报警: 原因, 相关数值, 首先检查什么; --since 列出历史。
+
+  edge alarms
+  edge alarms --since 24h
+""",
+        """
+List the present alarms: what is wrong, the numbers that belong to it, what to
+check first; --since lists their history.
+
+  edge alarms
+  edge alarms --since 24h
+""",
+    )
+)
+@option("--since", metavar="DURATION", text=Text("历史: 最近多久", "history: how far back"))
+@json_option
+@socket_option
+def alarms(since: str | None, as_json: bool, socket: str | None) -> int:
+    """Print the active alarms, or their journal."""
+    client = Client(socket)
+    if since is not None:
+        return _history(client, since, as_json)
+    snapshot = client.get("snapshot")
+    entries = snapshot["alarms"]
+    if as_json:
+        click.echo(json.dumps(entries, ensure_ascii=False))
+        return OK
+    model = client.get("model")
+    if not entries:
+        say(NO_ALARMS)
+    for entry in entries:
+        click.echo("\n".join(lines(model, entry, snapshot["t"], language())))
+    return OK
+
+
+@command(
+    Text(
+        """
+确认报警: 表示有人知道并在处理, 蜂鸣器停止; 不改变任何输出。
+
+  edge ack ZONE3_LOW
+""",
+        """
+Acknowledge alarms: somebody knows and is on it, the buzzer stops. Changes no
+other output.
+
+  edge ack ZONE3_LOW
+""",
+    )
+)
+@click.argument("alarm", nargs=-1, required=True)
+@socket_option
+def ack(alarm: Sequence[str], socket: str | None) -> int:
+    """Acknowledge each alarm by the occurrence that is shown now."""
+    return _answer("ack", alarm, socket)
+
+
+@command(
+    Text(
+        """
+复位已锁存的报警或联锁; 原因仍在时被拒绝。
+
+  edge reset TANK_LOW
+""",
+        """
+Reset a latched alarm or interlock; refused while its cause stands.
+
+  edge reset TANK_LOW
+""",
+    )
+)
+@click.argument("alarm", nargs=-1, required=True)
+@socket_option
+def reset(alarm: Sequence[str], socket: str | None) -> int:
+    """Reset each alarm by the occurrence that is shown now."""
+    return _answer("reset", alarm, socket)
+
+
+def lines(model: Json, entry: Json, now: float, spoken: Language) -> list[str]:
+    """One alarm: what, how long, its numbers, and the first checks."""
+    definition = model["alarms"].get(entry["id"], {})
+    text = definition.get("text", {}).get(spoken, "")
+    age = duration_text(now - entry["raised"], spoken)
+    made = [f"P{entry['priority']} {entry['id']} #{entry['n']}  {text}  "
+            f"{state_text(entry['state']).of(spoken)}  {age}"]  # fmt: skip
+    if numbers := numbers_text(model, entry):
+        made.append(f"   {numbers}")
+    for name, title in (("cause", CAUSE), ("consequence", CONSEQUENCE)):
+        if said := definition.get(name, {}).get(spoken):
+            made.append(f"   {title.of(spoken)}{said}")
+    made += [f"   {i}. {check[spoken]}" for i, check in enumerate(definition.get("checks", []), 1)]
+    return made
+
+
+def numbers_text(model: Json, entry: Json) -> str:
+    """The live values that belong to an alarm: `v3.position 20 %  zone3.pressure 0.281 MPa`."""
+    points = {point["id"]: point for point in model["points"]}
+    parts = []
+    for name, value in entry.get("numbers", {}).items():
+        point = points.get(name, {"d": 2, "unit": ""})
+        text = "--" if value is None else f"{value:.{point['d']}f} {point['unit']}".rstrip()
+        parts.append(f"{name} {text}")
+    return "  ".join(parts)
+
+
+def state_text(state: str) -> Text:
+    """A state of ISA-18.2 in words."""
+    return STATES.get(state, Text(state, state))
+
+
+def _answer(op: str, wanted: Sequence[str], socket: str | None) -> int:
+    client = Client(socket)
+    active = {entry["id"]: entry for entry in client.get("snapshot")["alarms"]}
+    for name in wanted:
+        entry = active.get(name) or {"n": _interlock(client, name, list(active))}
+        done = client.post(place("alarms", name), {"op": op, "n": entry["n"]})
+        say(DONE, alarm=name, n=done["n"], state=state_text(done["state"]))
+    return OK
+
+
+def _interlock(client: Client, name: str, active: list[str]) -> int:
+    """The occurrence to name for something that is no present alarm: 0, the server decides."""
+    model = client.get("model")
+    known = [*model["alarms"], *model.get("interlocks", [])]
+    if name in known:
+        return 0
+    close = get_close_matches(name, active + known, 1, 0.4)
+    zh = f'; 是不是 "{close[0]}"?' if close else ""
+    en = f'; did you mean "{close[0]}"?' if close else ""
+    raise Failed(Text(f'没有报警 "{name}"{zh}', f'there is no alarm "{name}"{en}'))
+
+
+def _history(client: Client, since: str, as_json: bool) -> int:
+    until = client.get("snapshot")["t"]
+    entries = client.get(f"alarms?from={until - seconds(since)}&to={until}")
+    if as_json:
+        click.echo(json.dumps(entries, ensure_ascii=False))
+        return OK
+    model = client.get("model")
+    for entry in entries:
+        when = datetime.datetime.fromtimestamp(entry["t"]).astimezone()
+        text = model["alarms"].get(entry["id"], {}).get("text", {}).get(language(), "")
+        state = state_text(entry["state"]).of(language())
+        click.echo(f"{when:%Y-%m-%d %H:%M:%S}  P{entry['priority']} {entry['id']} #{entry['n']}  "
+                   f"{state}  {entry['by']}  {text}".rstrip())  # fmt: skip
+    return OK
+
+
+def seconds(text: str) -> float:
+    """A duration as people write it; a mistake is `Failed`."""
+    from edge.schema.model import Refusal
+    from edge.schema.units import parse_duration
+
+    try:
+        return parse_duration(text)
+    except Refusal as refusal:
+        raise Failed(refusal.text, 2) from None
+
+
+NO_ALARMS = Text("没有报警", "no alarms")
+DONE = Text("{alarm} #{n}: {state}", "{alarm} #{n}: {state}")
+CAUSE = Text("原因: ", "cause: ")
+CONSEQUENCE = Text("后果: ", "consequence: ")
+
+STATES = {
+    "NORMAL": Text("正常", "normal"),
+    "UNACK": Text("未确认", "unacknowledged"),
+    "ACKED": Text("已确认", "acknowledged"),
+    "RTN_UNACK": Text("恢复未确认", "returned, unacknowledged"),
+    "LATCHED_UNACK": Text("锁存未确认", "latched, unacknowledged"),
+    "LATCHED_ACKED": Text("锁存已确认", "latched, needs a reset"),
+    "SHELVED": Text("搁置", "shelved"),
+    "SUPPRESSED": Text("设计抑制", "suppressed"),
+    "OOS": Text("停用", "out of service"),
+}

@@ -1,0 +1,49 @@
+"""`edge run`: the controller itself, as a service or in a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edge.cli.command import command, option
+from edge.text import Text
+
+
+@command(
+    Text(
+        """
+运行控制器, 直到 SIGTERM 或 Ctrl-C。
+
+  edge run site.yaml --observe    第一天: 计算一切, 不写任何设备
+  edge run site.yaml
+
+状态目录: --state, 否则 $STATE_DIRECTORY, 否则 ~/.local/state/edge/<站点>
+退出码: 0 正常停止, 1 不能启动, 78 配置有误 (systemd 不再重启)
+""",
+        """
+Run the controller until SIGTERM or Ctrl-C.
+
+  edge run site.yaml --observe    the first day: compute all, write nothing
+  edge run site.yaml
+
+State: --state, else $STATE_DIRECTORY, else ~/.local/state/edge/<site>
+Exit codes: 0 stopped as asked, 1 cannot start, 78 the configuration is wrong
+(systemd does not restart on it)
+""",
+    )
+)
+@click.argument("site", type=click.Path(path_type=Path))
+@option("--state", type=click.Path(path_type=Path), metavar="DIR",
+        text=Text("状态目录", "where alarms, leases and unsent messages are kept"))  # fmt: skip
+@option("--observe", is_flag=True,
+        text=Text("计算一切, 不写任何设备", "compute everything, write nothing"))  # fmt: skip
+@option("--socket", type=click.Path(path_type=Path), metavar="PATH",
+        text=Text("本地 API 的套接字", "the local API's socket"))  # fmt: skip
+def run(site: Path, state: Path | None, observe: bool, socket: Path | None) -> int:
+    """Set up the log and hand over to the app."""
+    from edge.app import run_site
+    from edge.cli.logs import set_up
+
+    set_up()
+    return run_site(site, state=state, observe=observe, socket=socket)

@@ -1,0 +1,62 @@
+"""Words of a register in every order, and a point in words."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.cli.points import duration_text
+from edge.cli.words import orders, words
+
+LAYOUT = {"ABCD": (0, 1, 2, 3), "CDAB": (2, 3, 0, 1), "BADC": (1, 0, 3, 2), "DCBA": (3, 2, 1, 0)}
+
+
+@given(st.floats(width=32, allow_nan=False), st.sampled_from(sorted(LAYOUT)))
+def test_a_float_sent_in_any_order_is_found_in_its_line(value: float, order: str) -> None:
+    """Whatever order a device uses, the line of that name shows the number."""
+    big = struct.pack(">f", value)
+    wire = bytes(big[LAYOUT[order].index(i)] for i in range(4))
+
+    found = {reading.order: reading.float for reading in orders(wire)}
+
+    assert list(found) == ["ABCD", "CDAB", "BADC", "DCBA"]
+    assert struct.pack(">f", found[order]) == big
+
+
+def test_four_words_are_read_as_doubles() -> None:
+    """Eight bytes get the same four orders with 64 bits."""
+    found = orders(struct.pack(">d", 1234.5))
+
+    assert found[0].order == "ABCDEFGH"
+    assert found[0].float == 1234.5
+    assert [reading.order for reading in found[1:]] == ["GHEFCDAB", "BADCFEHG", "HGFEDCBA"]
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x01", b"\x00\x01", b"\x00\x01\x02", bytes(6)])
+def test_other_lengths_have_words_and_no_orders(raw: bytes) -> None:
+    """One register has no word order."""
+    assert orders(raw) == []
+    assert len(words(raw)) == len(raw) // 2
+
+
+def test_a_word_is_shown_unsigned_and_signed() -> None:
+    """0xFFFE is 65534 and -2."""
+    (word,) = words(b"\xff\xfe")
+
+    assert (word.hex, word.unsigned, word.signed) == ("fffe", 65534, -2)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "zh", "en"),
+    [
+        (0.04, "0.0 秒", "0.0 s"), (9.9, "9.9 秒", "9.9 s"), (119.0, "119 秒", "119 s"),
+        (125.0, "2 分钟", "2 min"), (7300.0, "2 小时", "2 h"), (200000.0, "2 天", "2 d"),
+        (None, "--", "--"),
+    ],
+)  # fmt: skip
+def test_durations_use_the_unit_that_suits_them(seconds: float | None, zh: str, en: str) -> None:
+    """Two significant steps at most: nobody reads 7300 s."""
+    assert (duration_text(seconds, "zh"), duration_text(seconds, "en")) == (zh, en)
