@@ -19,6 +19,7 @@ from drivers.sim.registers import Register, Unit
 from drivers.sim.rig import Rig
 from drivers.sim.serve_bacnet import BacnetDevice, ObjectSpec
 from drivers.sim.serve_modbus import ModbusServer
+from edge.errors import LinkDown, Unusable
 from edge.text import Text
 
 BOOSTER, VALVES, HEADER, METERS, PANEL, FIRE = 1, (11, 12, 13), 20, (21, 22, 23), 31, 41
@@ -85,9 +86,17 @@ class Plant:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Plant:
+        """Listen on both ports; `Unusable` when one of them is taken."""
         self._catch_up()
-        await self._stack.enter_async_context(self.modbus)
-        await self._stack.enter_async_context(self.bacnet)
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(self.modbus)
+                await stack.enter_async_context(self.bacnet)
+            except OSError as error:
+                raise Unusable(_taken(self.modbus.port, error)) from error
+            except LinkDown as error:
+                raise Unusable(error.reason) from error
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -155,6 +164,13 @@ class Plant:
         text = Text("大堂照明控制器失联", "the lobby lighting controller goes silent")
         silence = partial(setattr, self.bacnet.faults, "silent")
         yield Fault("lobby_silent", text, partial(silence, True), partial(silence, False))
+
+
+def _taken(port: int, error: OSError) -> Text:
+    return Text(
+        f"无法使用 TCP 端口 127.0.0.1:{port} ({error.strerror}); 请停止占用它的程序",
+        f"TCP port 127.0.0.1:{port} cannot be used ({error.strerror}); stop what uses it",
+    )
 
 
 _FAULTS: tuple[tuple[str, str, str, Text], ...] = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from pymodbus.client import AsyncModbusTcpClient
 
 from drivers.modbus import MODBUS
 from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig
+from drivers.sim.__main__ import main as serve_plant
 from drivers.sim.plant import BOOSTER, FIRE, HEADER, METERS, PANEL, SPEED, VALVES, Plant
 from edge.driver import FieldDevice, FieldPoint, Write
 from edge.image import quality
@@ -227,6 +229,26 @@ def test_lobby_follows_its_bacnet_output() -> None:
         assert plant.rig.read("lobby", "level") == 50.0
 
     with_plant(act)
+
+
+def test_a_taken_port_is_said_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With its TCP or its UDP port taken the plant names it in both languages and leaves."""
+    for kind, option in (
+        (socket.SOCK_STREAM, "--modbus-port"), (socket.SOCK_DGRAM, "--bacnet-address")
+    ):  # fmt: skip
+        with socket.socket(socket.AF_INET, kind) as other:
+            other.bind(("127.0.0.1", 0))
+            port = str(other.getsockname()[1])
+            value = port if kind == socket.SOCK_STREAM else f"127.0.0.1/32:{port}"
+            free = () if kind == socket.SOCK_STREAM else ("--modbus-port", "0")
+            monkeypatch.setattr("sys.argv", ["sim", option, value, *free])
+            assert serve_plant() == 69
+        zh, en = capsys.readouterr().err.splitlines()
+        assert port in zh
+        assert port in en
+        assert zh != en
 
 
 def test_log_names_what_was_served() -> None:
