@@ -1,0 +1,168 @@
+"""Alarms of a site: its own, those that rules and devices bring, and what a site changes on those.
+
+Called by `edge/site/build.py`. How alarms behave is `edge/scan/alarms.py`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from edge.blocks.expression import ExpressionError, parse
+from edge.blocks.kind import NOTHING, AlarmTemplate
+from edge.schema.problem import Problem
+from edge.schema.validate import did_you_mean
+from edge.site.files import Source
+from edge.site.model import AlarmOptions
+from edge.site.parts import DevicePart, Record
+from edge.site.points import Amounts
+from edge.site.site import Alarm, Point
+from edge.text import Text
+
+RE_ALARM = 1800.0  # seconds; domain.md 2.2: a P1 that was acknowledged and stays sounds again
+
+# domain.md 2.9, DEVICE_OFFLINE
+_OFFLINE = AlarmTemplate(
+    id="{RULE}_OFFLINE",
+    when="not {rule}.online",
+    priority=3,
+    text=Text("{name}离线", "{name} offline"),
+    checks=(
+        Text("查设备电源", "look at the device's power supply"),
+        Text(
+            "查通信线: RS-485 的 A/B 接线与终端电阻, 或网线与交换机",
+            "look at the line: RS-485 A/B and terminator, or network cable and switch",
+        ),
+        Text("核对通信地址", "compare the address"),
+    ),
+    on_delay=30.0,
+    off_delay=10.0,
+    shows=("{rule}.online",),
+    cause=Text("设备断电、断线或地址错误", "no power, a broken line or a wrong address"),
+    consequence=Text("该设备的数据和控制中断", "its data and its control are gone"),
+)
+
+# What an alarm has before its options are applied.
+_BLANK = AlarmTemplate(id="", when="", priority=3, text=NOTHING, checks=())
+
+
+def expand(template: AlarmTemplate, rule: str, name: Text) -> AlarmTemplate:
+    """Fill `{rule}`, `{RULE}` and, for devices, `{name}`."""
+    upper = re.sub(r"[^A-Z0-9]", "_", rule.upper())
+
+    def fill(text: str, shown: str = rule) -> str:
+        filled = text.replace("{rule}", rule).replace("{RULE}", upper)
+        return filled.replace("{name}", shown)
+
+    def both(text: Text) -> Text:
+        return Text(fill(text.zh, name.zh), fill(text.en, name.en))
+
+    return AlarmTemplate(
+        id=fill(template.id),
+        when=fill(template.when),
+        priority=template.priority,
+        text=both(template.text),
+        checks=tuple(both(step) for step in template.checks),
+        on_delay=template.on_delay,
+        off_delay=template.off_delay,
+        latch=template.latch,
+        suppressed_by=fill(template.suppressed_by),
+        shows=tuple(fill(point) for point in template.shows),
+        cause=both(template.cause),
+        consequence=both(template.consequence),
+    )
+
+
+def offline(device: DevicePart) -> AlarmTemplate:
+    """The alarm that every device brings."""
+    return expand(_OFFLINE, device.id, device.options.name or Text(device.id, device.id))
+
+
+def build_alarms(
+    templates: Mapping[str, tuple[AlarmTemplate, Source]],
+    own: Mapping[str, Record[AlarmOptions]],
+    points: Mapping[str, Point],
+    amounts: Amounts,
+) -> tuple[Alarm, ...]:
+    """Templates first, each with what the site says under its id, then the site's own."""
+    alarms = []
+    for id, (template, source) in templates.items():
+        record = own.get(id)
+        given = _given(record.options) if record else {}
+        where = record.source.over(source) if record else source
+        alarms.append(_alarm(id, template, given, where, points, amounts))
+    for id, record in own.items():
+        if id in templates:
+            continue
+        if record.options.text is None:
+            hint = did_you_mean(id, templates, listed=0)
+            text = Text(f'缺少 "text"{hint.zh}', f'"text" is missing{hint.en}')
+            amounts.problems.append(Problem("missing-key", record.source.key(), text))
+        given = _given(record.options)
+        alarms.append(_alarm(id, _BLANK, given, record.source, points, amounts))
+    return tuple(alarms)
+
+
+def _given(options: AlarmOptions) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in options.model_fields_set}
+
+
+def _alarm(
+    id: str,
+    template: AlarmTemplate,
+    given: Mapping[str, Any],
+    source: Source,
+    points: Mapping[str, Point],
+    amounts: Amounts,
+) -> Alarm:
+    point = given.get("point")
+    unit = points[point].unit if point is not None and point in points else None
+    limits = {}
+    for key in ("above", "below", "deadband"):
+        if unit is None:
+            limits[key] = math.nan  # no such point: said by the checks
+        else:
+            limits[key] = amounts.of(
+                given.get(key), unit, source, key, difference=key == "deadband"
+            )
+    priority = int(given["priority"][1]) if "priority" in given else template.priority
+    when = given.get("when") or ("" if point else template.when)
+    return Alarm(
+        id=id,
+        text=given.get("text") or template.text,
+        checks=given.get("checks") or template.checks,
+        cause=given.get("cause") or template.cause,
+        consequence=given.get("consequence") or template.consequence,
+        priority=priority,
+        when=when,
+        point=point,
+        above=limits["above"],
+        below=limits["below"],
+        deadband=0.0 if math.isnan(limits["deadband"]) else limits["deadband"],
+        on_delay=given.get("on_delay", template.on_delay),
+        off_delay=given.get("off_delay", template.off_delay),
+        latch=given.get("latch", template.latch),
+        suppressed_by=given.get("suppressed_by", template.suppressed_by),
+        shows=given.get("shows") or template.shows or _shown(point, when, points),
+        responsible=given.get("responsible", ""),
+        re_alarm=_re_alarm(given.get("re_alarm"), priority),
+        mark=source.key(),
+    )
+
+
+def _re_alarm(given: float | str | None, priority: int) -> float:
+    if given is None:
+        return RE_ALARM if priority == 1 else math.inf
+    return math.inf if given == "never" else float(given)
+
+
+def _shown(point: str | None, when: str, points: Mapping[str, Point]) -> tuple[str, ...]:
+    """The points whose live values belong to an alarm that does not say."""
+    if point:
+        return (point,)
+    try:
+        return tuple(name for name in parse(when).names if name in points)
+    except ExpressionError:
+        return ()  # said by the checks

@@ -1,0 +1,316 @@
+"""Typed records → the resolved `Site`: units converted, polls planned, points in image order.
+
+The third phase. What it cannot convert or plan is a problem; what the whole must agree on is left
+to `edge/site/checks.py`, which reads the result. Called by `edge/site/load.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge.blocks.kind import AlarmTemplate, Kind
+from edge.driver import FieldDevice, Poll
+from edge.schema.problem import Problem
+from edge.site.alarms import build_alarms, expand, offline
+from edge.site.files import Files, Source
+from edge.site.model import GrantOptions, Tls, UplinkOptions, ValueRule
+from edge.site.parts import Parts, Record, RulePart
+from edge.site.points import Amounts, device_point, field_device, setpoint, virtual
+from edge.site.site import (
+    Annunciator,
+    Bus,
+    Grant,
+    Interlock,
+    Point,
+    Role,
+    Rule,
+    Site,
+    Uplink,
+    User,
+)
+from edge.text import Text
+
+LEASE_SETPOINT = 8 * 3600.0  # seconds; domain.md 5.5: longest lease of a setpoint
+LEASE_OUTPUT = 3600.0  # and of a forced output
+PORT = 1883
+PORT_TLS = 8883
+
+
+@dataclass(slots=True)
+class Sources:
+    """Where each thing of a site was written, for the checks: by section and id."""
+
+    root: Source
+    of: dict[tuple[str, str], Source] = field(default_factory=dict)
+
+    def at(self, section: str, id: str) -> Source:
+        """The source of a record; of what nobody wrote, the whole file."""
+        return self.of.get((section, id), self.root)
+
+
+def build_site(
+    parts: Parts, files: Files, kinds: Mapping[str, Kind]
+) -> tuple[Site | None, Sources, list[Problem]]:
+    """Resolve; the site is there only when nothing was wrong."""
+    builder = _Builder(parts, files, kinds)
+    site = builder.build()
+    return site, builder.sources, builder.amounts.problems
+
+
+class _Builder:
+    def __init__(self, parts: Parts, files: Files, kinds: Mapping[str, Kind]) -> None:
+        self.parts = parts
+        self.files = files
+        self.kinds = kinds
+        self.amounts = Amounts()
+        self.sources = Sources(parts.root)
+        self.points: dict[str, Point] = {}
+
+    def build(self) -> Site | None:
+        parts = self.parts
+        fields = {id: field_device(d, self.amounts) for id, d in parts.devices.items()}
+        self._check_devices(fields)
+        if self.amounts.problems:
+            return None  # a driver plans only what is right
+        buses = self._buses(fields)
+        self._order(buses, fields)
+        alarms = build_alarms(self._templates(), parts.alarms, self.points, self.amounts)
+        for alarm in alarms:
+            if alarm.id in parts.alarms:
+                self.sources.of["alarms", alarm.id] = parts.alarms[alarm.id].source
+        grants = tuple(self._grant(record) for record in parts.commands.values())
+        header = parts.header
+        return Site(
+            id=header.id,
+            name=header.name or Text(header.id, header.id),
+            controller=header.controller,
+            language=header.language,
+            timezone=header.timezone,
+            latitude=header.location.latitude if header.location else math.nan,
+            longitude=header.location.longitude if header.location else math.nan,
+            clock_trust=parts.clock.trust,
+            scan_min=parts.scan.min,
+            scan_max=parts.scan.max,
+            startup_delay=parts.scan.startup_delay,
+            points=tuple(self.points.values()),
+            buses=buses,
+            rules=tuple(self._rules()),
+            interlocks=tuple(self._interlocks()),
+            alarms=alarms,
+            annunciators=tuple(self._annunciators()),
+            users=tuple(User(id, user.options.role) for id, user in parts.users.items()),
+            grants=grants,
+            uplinks=tuple(self._uplinks()),
+            outbox_bytes=parts.outbox.size,
+            outbox_age=parts.outbox.age,
+            file=self.files.main,
+            digest=self.files.digest(),
+        )
+
+    def _check_devices(self, fields: Mapping[str, FieldDevice]) -> None:
+        """Ask each driver what is wrong with a device and its points together."""
+        for id, device in self.parts.devices.items():
+            bus = self.parts.buses[device.options.bus]
+            if bus.kind.check is None:
+                continue
+            sources = {f"{id}.{point.id}": point.source for point in device.points}
+            for point, text in bus.kind.check(bus.config, fields[id]):
+                mark = sources.get(point, device.source).key()
+                self.amounts.problems.append(Problem("wrong-point", mark, text))
+
+    def _buses(self, fields: Mapping[str, FieldDevice]) -> tuple[Bus, ...]:
+        found = []
+        for id, bus in self.parts.buses.items():
+            devices = tuple(
+                fields[name] for name, d in self.parts.devices.items() if d.options.bus == id
+            )
+            polls = tuple(p for device in devices for p in bus.kind.plan(bus.config, device))
+            for device in devices:
+                _covers(device, polls)
+            self.sources.of["buses", id] = bus.source
+            found.append(Bus(id, bus.kind, bus.config, devices, polls))
+        return tuple(found)
+
+    def _order(self, buses: tuple[Bus, ...], fields: Mapping[str, FieldDevice]) -> None:
+        """Number the points: poll by poll, then what is only written, then our own."""
+        field_points = {p.id: p for device in fields.values() for p in device.points}
+        resolved: dict[str, Point] = {}
+        for device in self.parts.devices.values():
+            self.sources.of["devices", device.id] = device.source
+            for part in device.points:
+                id = f"{device.id}.{part.id}"
+                resolved[id] = device_point(device, part, field_points[id], self.amounts)
+                self.sources.of["points", id] = part.source
+        polled = [id for bus in buses for poll in bus.polls for id in poll.points]
+        for id in dict.fromkeys((*polled, *resolved)):
+            self.points[id] = resolved[id]
+        for record in self.parts.setpoints.values():
+            self._own(setpoint(record, self.amounts), record.source)
+        for rule in self.parts.rules.values():
+            for point in self._published(rule):
+                self._own(point, rule.source)
+        for device in self.parts.devices.values():
+            self._own(_online(device.id, device.options.name), device.source)
+        for uplink in self.parts.uplinks.values():
+            self._own(_online(uplink.id, None), uplink.source)
+
+    def _own(self, point: Point, source: Source) -> None:
+        if point.id in self.points:
+            other = self.sources.at("points", point.id).key()
+            text = Text(
+                f'点 "{point.id}" 已在 {other} 定义; 请改名',
+                f'the point "{point.id}" exists already, from {other}; choose another name',
+            )
+            self.amounts.problems.append(Problem("duplicate-id", source.key(), text))
+            return
+        self.points[point.id] = point
+        self.sources.of["points", point.id] = source
+
+    def _published(self, rule: RulePart) -> Iterator[Point]:
+        """What a rule shows: `<rule>.<name>`, or `<rule>` where the name is empty."""
+        for result in self.kinds[rule.kind].publishes(rule.model):
+            id = f"{rule.id}.{result.name}" if result.name else rule.id
+            if rule.shown is not None:
+                yield self._value_point(rule, rule.shown)
+                continue
+            name = Text(f"{rule.id} {result.text.zh}", f"{rule.id} {result.text.en}")
+            yield virtual(id, result.unit, name, labels=result.labels)
+
+    def _value_point(self, rule: RulePart, shown: ValueRule) -> Point:
+        low, high = self.amounts.span(shown.range, shown.unit, rule.source)
+        report = self.amounts.of(shown.report, shown.unit, rule.source, "report", difference=True)
+        return virtual(
+            rule.id,
+            shown.unit,
+            shown.name or Text(rule.id, rule.id),
+            low=low,
+            high=high,
+            shown=shown.decimals,
+            report=report,
+            labels=shown.labels,
+        )
+
+    def _rules(self) -> Iterator[Rule]:
+        for id, rule in self.parts.rules.items():
+            self.sources.of["rules", id] = rule.source
+            yield Rule(id, rule.kind, rule.model, rule.source.key())
+
+    def _templates(self) -> dict[str, tuple[AlarmTemplate, Source]]:
+        found: dict[str, tuple[AlarmTemplate, Source]] = {}
+        every = [
+            (expand(template, rule.id, Text(rule.id, rule.id)), rule.source)
+            for rule in self.parts.rules.values()
+            for template in self.kinds[rule.kind].alarms(rule.model)
+        ]
+        every += [(offline(device), device.source) for device in self.parts.devices.values()]
+        for template, source in every:
+            if template.id in found:
+                text = Text(
+                    f"报警 {template.id} 来自两处; 请改名其中之一",
+                    f"alarm {template.id} would come from two places; rename one of them",
+                )
+                self.amounts.problems.append(Problem("duplicate-id", source.key(), text))
+            found[template.id] = (template, source)
+            self.sources.of["alarms", template.id] = source
+        return found
+
+    def _interlocks(self) -> Iterator[Interlock]:
+        for id, record in self.parts.interlocks.items():
+            options = record.options
+            self.sources.of["interlocks", id] = record.source
+            yield Interlock(
+                id=id,
+                name=options.name or Text(id, id),
+                when=options.when,
+                delay=options.delay,
+                trip=options.trip,
+                value=options.value,
+                reset=options.reset,
+                on_bad=options.on_bad,
+                mark=record.source.key(),
+            )
+
+    def _annunciators(self) -> Iterator[Annunciator]:
+        for id, record in self.parts.annunciators.items():
+            self.sources.of["annunciators", id] = record.source
+            yield Annunciator(id, **record.options.model_dump())
+
+    def _grant(self, record: Record[GrantOptions]) -> Grant:
+        options, source = record.options, record.source
+        self.sources.of["commands", record.id] = source
+        point = self.points.get(record.id)
+        unit = point.unit if point else ""
+        longest = LEASE_SETPOINT if point and point.role is Role.SETPOINT else LEASE_OUTPUT
+        low, high = (point.low, point.high) if point else (-math.inf, math.inf)
+        if options.range is not None and point is not None:
+            low, high = self.amounts.span(options.range, unit, source)
+        step = options.step if point is not None else None
+        return Grant(
+            point=record.id,
+            low=low,
+            high=high,
+            step=self.amounts.of(step, unit, source, "step", absent=math.inf, difference=True),
+            roles=frozenset(options.roles),
+            lease=options.lease,
+            lease_max=max(longest, options.lease) if options.lease_max is None
+            else options.lease_max,
+        )  # fmt: skip
+
+    def _uplinks(self) -> Iterator[Uplink]:
+        for id, record in self.parts.uplinks.items():
+            self.sources.of["uplink", id] = record.source
+            yield self._uplink(id, record.options, record.source)
+
+    def _uplink(self, id: str, options: UplinkOptions, source: Source) -> Uplink:
+        header, folder = self.parts.header, self.files.folder
+        secure = options.tls is not False
+        tls = options.tls if isinstance(options.tls, Tls) else Tls()
+        host, _, port = options.mqtt.partition(":")
+        if not host or (port and not (port.isdecimal() and 0 < int(port) < 65536)):
+            text = Text(
+                f'"{options.mqtt}" 不是服务器地址; 应写如 broker.example.org:8883',
+                f'"{options.mqtt}" is no broker; write it like broker.example.org:8883',
+            )
+            self.amounts.problems.append(Problem("wrong-value", source.value(("mqtt",)), text))
+            port = ""
+        standard = PORT_TLS if secure else PORT
+        return Uplink(
+            id=id,
+            host=host,
+            port=int(port) if port else standard,
+            protocol="3.1.1" if options.protocol == "3.1.1" else "5",
+            tls=secure,
+            ca=_file(folder, tls.ca),
+            certificate=_file(folder, tls.certificate),
+            key=_file(folder, tls.key),
+            username=options.username,
+            password=_file(folder, options.password.file if options.password else None),
+            client_id=options.client_id or f"edge-{header.id}-{header.controller}",
+            root=options.root or f"edge/{header.id}/{header.controller}",
+            report=options.report,
+            keepalive=options.keepalive,
+        )
+
+
+def _file(folder: Path, name: str | None) -> Path | None:
+    return None if name is None else folder / name
+
+
+def _online(id: str, name: Text | None) -> Point:
+    shown = name or Text(id, id)
+    labels = {0: Text("离线", "offline"), 1: Text("在线", "online")}
+    return virtual(
+        f"{id}.online", "", Text(f"{shown.zh} 在线", f"{shown.en} online"),
+        low=0.0, high=1.0, labels=labels,
+    )  # fmt: skip
+
+
+def _covers(device: FieldDevice, polls: tuple[Poll, ...]) -> None:
+    """A plan that leaves a point out or brings it twice is a bug of the driver."""
+    planned = sorted(id for poll in polls if poll.device == device.id for id in poll.points)
+    wanted = sorted(point.id for point in device.points if point.readable)
+    if planned != wanted:
+        raise AssertionError(f"the plan of {device.id} does not cover each point exactly once")

@@ -1,0 +1,252 @@
+"""Points of devices and setpoints, resolved: units converted, defaults filled in.
+
+Called by `edge/site/build.py`; what a point is called and how it is driven is decided here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from edge.driver import FieldDevice, FieldPoint
+from edge.schema.model import Refusal
+from edge.schema.problem import Problem
+from edge.site.files import Source
+from edge.site.model import OUTPUT_OPTIONS, Amount, PointOptions, SetpointOptions, Span
+from edge.site.parts import DevicePart, PointPart, Record
+from edge.site.profiles import amount, device_scale
+from edge.site.site import Output, Point, Role
+from edge.text import Text
+
+MIN_AGE = 5.0  # seconds; domain.md 0.1: stale after three polls, at least five seconds
+STALE_POLLS = 3
+
+_DECIMALS = {
+    "MPa": 3, "m": 2, "°C": 1, "K": 1, "lx": 0, "%": 1, "kWh": 1, "V": 1, "h": 1, "s": 1,
+    "m³/h": 1, "r/min": 0, "ppm": 0, "": 0,
+}  # fmt: skip
+
+
+class Amounts:
+    """Converts what is written into a point's unit and collects what cannot be."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def of(
+        self,
+        written: Amount | None,
+        unit: str,
+        source: Source,
+        *loc: str | int,
+        absent: float = math.nan,
+        difference: bool = False,
+    ) -> float:
+        """The number in `unit`; `absent` for None, NaN when it cannot be converted."""
+        if written is None:
+            return absent
+        try:
+            return amount(written, unit, difference=difference)
+        except Refusal as refusal:
+            self.problems.append(Problem(refusal.code, source.value(loc), refusal.text))
+            return math.nan
+
+    def span(self, written: Span | None, unit: str, source: Source) -> tuple[float, float]:
+        """Both ends of `range`, infinite where nothing is said; they must be in order."""
+        if written is None:
+            return -math.inf, math.inf
+        low = self.of(written[0], unit, source, "range", 0)
+        high = self.of(written[1], unit, source, "range", 1)
+        if low >= high:
+            text = Text(
+                f"range 应为 [小, 大], 而不是 [{low:g}, {high:g}]",
+                f"range is [low, high], not [{low:g}, {high:g}]",
+            )
+            self.problems.append(Problem("range-inverted", source.value(("range",)), text))
+        return low, high
+
+
+def decimals(unit: str) -> int:
+    """How many digits after the point are shown where nothing is said."""
+    return _DECIMALS.get(unit, 2)
+
+
+def is_output(part: PointPart) -> bool:
+    """Whether a device's point is driven: said, implied by an option, or so by nature."""
+    if part.options.output is not None:
+        return part.options.output
+    given = OUTPUT_OPTIONS & part.options.model_fields_set
+    return bool(given) or bool(getattr(part.config, "commandable", False))
+
+
+def field_device(device: DevicePart, amounts: Amounts) -> FieldDevice:
+    """The device as its driver sees it."""
+    points = tuple(_field_point(device, part, amounts) for part in device.points)
+    return FieldDevice(device.id, device.config, points)
+
+
+def _field_point(device: DevicePart, part: PointPart, amounts: Amounts) -> FieldPoint:
+    options = part.options
+    try:
+        scale, offset = device_scale(options)
+    except Refusal as refusal:
+        mark = part.source.value(("device_unit",))
+        amounts.problems.append(Problem(refusal.code, mark, refusal.text))
+        scale, offset = 1.0, 0.0
+    if scale == 0:
+        text = Text("scale 不能为 0", "scale cannot be 0")
+        amounts.problems.append(Problem("out-of-range", part.source.value(("scale",)), text))
+    low, high = amounts.span(options.range, options.unit, part.source)
+    return FieldPoint(
+        id=f"{device.id}.{part.id}",
+        config=part.config,
+        scale=scale,
+        offset=offset,
+        low=low,
+        high=high,
+        period=options.poll or device.options.poll,
+        readable=bool(getattr(part.config, "readable", True)),
+        writable=is_output(part),
+    )
+
+
+def device_point(device: DevicePart, part: PointPart, field: FieldPoint, amounts: Amounts) -> Point:
+    """The same point as the rest of the controller sees it."""
+    options = part.options
+    if options.output is False:
+        _refuse_output_options(part, amounts)
+    output = _output(device, part, field, amounts) if field.writable else None
+    return Point(
+        id=field.id,
+        role=Role.OUTPUT if field.writable else Role.INPUT,
+        unit=options.unit,
+        name=_name(device, part),
+        device=device.id,
+        low=field.low,
+        high=field.high,
+        period=field.period if field.readable else 0.0,
+        max_age=_max_age(options, field),
+        report=amounts.of(options.report, options.unit, part.source, "report", difference=True),
+        decimals=decimals(options.unit) if options.decimals is None else options.decimals,
+        fire=device.options.fire,
+        hoa=_near(device, options.hoa),
+        output=output,
+        labels=options.labels,
+    )
+
+
+def _refuse_output_options(part: PointPart, amounts: Amounts) -> None:
+    for key in sorted(OUTPUT_OPTIONS & part.options.model_fields_set):
+        text = Text(
+            f'"{key}" 只用于输出, 而此点写了 output: false',
+            f'"{key}" is for outputs, and this point says output: false',
+        )
+        amounts.problems.append(Problem("unknown-key", part.source.key((key,)), text))
+
+
+def _name(device: DevicePart, part: PointPart) -> Text:
+    """`三区调节阀 阀位`: the device's name, then the point's."""
+    own = part.options.name or Text(part.id, part.id)
+    owner = device.options.name or Text(device.id, device.id)
+    if part.options.name is None and device.options.name is None:
+        return Text(f"{device.id}.{part.id}", f"{device.id}.{part.id}")
+    return Text(f"{owner.zh} {own.zh}", f"{owner.en} {own.en}")
+
+
+def _max_age(options: PointOptions, field: FieldPoint) -> float:
+    if options.max_age is not None:
+        return options.max_age
+    return max(STALE_POLLS * field.period, MIN_AGE) if field.readable else math.inf
+
+
+def _near(device: DevicePart, name: str | None) -> str | None:
+    """A point named from within a device: its own `running` or another's `io.input3`."""
+    own = {part.id for part in device.points}
+    return f"{device.id}.{name}" if name in own else name
+
+
+def _output(device: DevicePart, part: PointPart, field: FieldPoint, amounts: Amounts) -> Output:
+    options, unit, source = part.options, part.options.unit, part.source
+    failsafe: str | float = options.failsafe
+    if failsafe not in ("hold", "relinquish"):
+        failsafe = amounts.of(failsafe, unit, source, "failsafe")
+    deadband = amounts.of(options.deadband, unit, source, "deadband", difference=True)
+    span = field.high - field.low
+    close = max(deadband, 0.01 * span if math.isfinite(span) else 0.01)
+    return Output(
+        default=amounts.of(options.default, unit, source, "default"),
+        failsafe=failsafe,  # type: ignore[arg-type] # one of the two words by now, or a number
+        deadband=deadband,
+        refresh=math.inf if options.refresh == "never" else options.refresh,
+        rate=amounts.of(options.rate, unit, source, "rate", absent=math.inf, difference=True),
+        min_on=options.min_on,
+        min_off=options.min_off,
+        max_starts=options.max_starts,
+        feedback=_near(device, options.feedback),
+        tolerance=amounts.of(
+            options.tolerance, unit, source, "tolerance", absent=close, difference=True
+        ),
+        settle=options.settle,
+    )
+
+
+def setpoint(record: Record[SetpointOptions], amounts: Amounts) -> Point:
+    """A commandable point of the controller itself."""
+    options, unit, source = record.options, record.options.unit, record.source
+    low, high = amounts.span(options.range, unit, source)
+    output = Output(
+        default=amounts.of(options.default, unit, source, "default"),
+        failsafe="hold",
+        deadband=0.0,
+        refresh=math.inf,
+        rate=amounts.of(options.rate, unit, source, "rate", absent=math.inf, difference=True),
+        min_on=0.0,
+        min_off=0.0,
+        max_starts=0,
+        feedback=None,
+        tolerance=0.0,
+        settle=0.0,
+    )
+    return Point(
+        id=record.id,
+        role=Role.SETPOINT,
+        unit=unit,
+        name=options.name or Text(record.id, record.id),
+        device=None,
+        low=low,
+        high=high,
+        period=0.0,
+        max_age=math.inf,
+        report=amounts.of(options.report, unit, source, "report", difference=True),
+        decimals=decimals(unit) if options.decimals is None else options.decimals,
+        output=output,
+        labels=options.labels,
+    )
+
+
+def virtual(
+    id: str,
+    unit: str,
+    name: Text,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    shown: int | None = None,
+    report: float = 0.0,
+    labels: Mapping[int, Text] | None = None,
+) -> Point:
+    """A point that a rule or the controller itself computes."""
+    return Point(
+        id=id,
+        role=Role.VIRTUAL,
+        unit=unit,
+        name=name,
+        device=None,
+        low=low,
+        high=high,
+        period=0.0,
+        max_age=math.inf,
+        report=report,
+        decimals=decimals(unit) if shown is None else shown,
+        labels=labels or {},
+    )
