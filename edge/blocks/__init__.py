@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from edge.blocks.alarming import CONDITION, LIMIT
 from edge.blocks.conditioning import CONDITIONING
+from edge.blocks.daylight import DAYLIGHT
 from edge.blocks.kind import Kind
 from edge.blocks.logic import HYSTERESIS, SCALE, VALUE
 from edge.blocks.pid import PID
 from edge.blocks.protection import INTERLOCK, TRIP_KIND
 from edge.blocks.ramp import RAMP
+from edge.blocks.schedule import SCHEDULE
 from edge.blocks.timing import DELAY
+from edge.blocks.valve import VALVE
 
 KINDS: dict[str, Kind] = {
-    kind.name: kind for kind in (VALUE, DELAY, HYSTERESIS, SCALE, CONDITIONING, RAMP, PID)
-}
+    kind.name: kind
+    for kind in (
+        VALUE, DELAY, HYSTERESIS, SCALE, CONDITIONING, RAMP, PID, SCHEDULE, DAYLIGHT, VALVE,
+    )
+}  # fmt: skip
 """What `block:` may name in `rules:`; `value` is the kind of `value: <expression>`."""
 
 INTERNAL: dict[str, Kind] = {kind.name: kind for kind in (INTERLOCK, TRIP_KIND, LIMIT, CONDITION)}

@@ -185,9 +185,9 @@ VALVE = Kind(
             (
                 (0.0, {"v3.command": 20.0, "v3.position": 20.0}, {"state": OK, "deviation": 0.0}),
                 (100.0, {"v3.command": 80.0}, {"state": MOVING, "deviation": 60.0}),
-                (108.9, {}, {"state": MOVING}),
+                (108.5, {}, {"state": MOVING}),
                 (109.0, {}, {"state": NOT_MOVING}),
-                (143.9, {}, {"state": NOT_MOVING}),
+                (143.5, {}, {"state": NOT_MOVING}),
                 (144.0, {}, {"state": POSITION_ERROR}),
                 (150.0, {"v3.position": 79.0}, {"state": OK, "deviation": 1.0}),
                 (170.0, {"v3.position": 73.0}, {"state": UNCOMMANDED_MOVE}),

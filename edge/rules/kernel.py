@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 import edge.blocks
 from edge.blocks.alarming import condition_step, limit_step
 from edge.blocks.conditioning import conditioning_step
+from edge.blocks.daylight import daylight_step
 from edge.blocks.logic import hysteresis_step, scale_step, value_step
 from edge.blocks.operators import (
     absolute,
@@ -48,7 +49,9 @@ from edge.blocks.operators import (
 from edge.blocks.pid import pid_step
 from edge.blocks.protection import interlock_step, trip_step
 from edge.blocks.ramp import ramp_step
+from edge.blocks.schedule import step_schedule
 from edge.blocks.timing import delay_step
+from edge.blocks.valve import valve_step
 from edge.image import quality
 from edge.image.image import Bits, Floats, Index, ProcessImage
 from edge.rules.program import FIRST_KIND, Program
@@ -139,6 +142,12 @@ def walk(
             limit_step(v, q, ops, o, n, par, p, st, s, now, dt)
         elif op == 29:
             condition_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 30:
+            step_schedule(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 31:
+            daylight_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 32:
+            valve_step(v, q, ops, o, n, par, p, st, s, now, dt)
         else:
             raise ValueError("unknown kind in the program")
 

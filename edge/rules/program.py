@@ -23,7 +23,7 @@ OPCODES: tuple[str, ...] = (
     "and", "or", "not", "certain", "if", "lt", "le", "gt", "ge", "eq", "ne", "add", "sub", "mul",
     "div", "neg", "abs", "min", "max",
     "value", "delay", "hysteresis", "scale", "conditioning", "ramp", "pid",
-    "interlock", "trip", "limit", "condition",
+    "interlock", "trip", "limit", "condition", "schedule", "daylight", "valve",
 )  # fmt: skip
 """An operator's or kind's place is its opcode; the kernel's chain has the same numbers."""
 
