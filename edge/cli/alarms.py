@@ -146,7 +146,8 @@ def _answer(op: str, wanted: Sequence[str], socket: str | None) -> int:
     for name in wanted:
         entry = active.get(name) or {"n": _interlock(client, name, list(active))}
         done = client.post(place("alarms", name), {"op": op, "n": entry["n"]})
-        say(DONE, alarm=name, n=done["n"], state=state_text(done["state"]))
+        number = f" #{done['n']}" if "n" in done else ""  # an interlock is not counted
+        say(DONE, alarm=name + number, state=state_text(done["state"]))
     return OK
 
 
@@ -190,11 +191,12 @@ def seconds(text: str) -> float:
 
 
 NO_ALARMS = Text("没有报警", "no alarms")
-DONE = Text("{alarm} #{n}: {state}", "{alarm} #{n}: {state}")
+DONE = Text("{alarm}: {state}", "{alarm}: {state}")
 CAUSE = Text("原因: ", "cause: ")
 CONSEQUENCE = Text("后果: ", "consequence: ")
 
 STATES = {
+    "RESET": Text("已复位", "reset"),
     "NORMAL": Text("正常", "normal"),
     "UNACK": Text("未确认", "unacknowledged"),
     "ACKED": Text("已确认", "acknowledged"),

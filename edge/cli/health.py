@@ -64,7 +64,7 @@ def bus_text(bus: Json, spoken: Language) -> str:
     reason = "" if bus["reason"] is None else f"  {bus['reason'][spoken]}"
     state = (UP if bus["up"] else DOWN).of(spoken)
     counts = BUS.of(spoken).format(
-        requests=bus["requests"], errors=bus["errors"], p95=bus["p95_ms"] or 0.0
+        requests=bus["requests"], errors=bus["errors"], busy=100 * bus["busy"]
     )
     return f"{bus['id']} ({bus['driver']}) {state}{reason}  {counts}"
 
@@ -73,11 +73,8 @@ def device_text(device: Json, now: float, spoken: Language) -> str:
     """One device in a line."""
     state = (UP if device["online"] else DOWN).of(spoken)
     text = f"{device['id']} {state}"
-    if not device["online"]:
-        if device["since"] is not None:
-            text += f" {duration_text(now - device['since'], spoken)}"
-        if device["reason"] is not None:
-            text += f"  {device['reason'][spoken]}"
+    if not device["online"] and device["since"] is not None:
+        text += f" {duration_text(max(0.0, now - device['since']), spoken)}"
     return text
 
 
@@ -97,8 +94,8 @@ HEAD = Text(
     "{site} version {version}, process {pid}, up {up}; {steps} scans, p99 {p99_ms:.1f} ms",
 )
 BUS = Text(
-    "{requests} 次请求, {errors} 次失败, p95 {p95:.0f} 毫秒",
-    "{requests} requests, {errors} failed, p95 {p95:.0f} ms",
+    "{requests} 次请求, {errors} 次失败, 占用 {busy:.0f} %",
+    "{requests} requests, {errors} failed, {busy:.0f} % busy",
 )
 UPLINK = Text(
     "{id} {state}  已发 {sent}, 积压 {backlog}, 缺口 {gaps}",

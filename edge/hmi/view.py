@@ -118,11 +118,14 @@ class View(Protocol):
         {"site": "garden-court", "version": "0.1.0", "pid": 4711, "started": …,
          "scan": {"steps": …, "p50_ms": …, "p99_ms": …, "max_ms": …, "overruns": …},
          "buses": [{"id", "driver", "up": true, "reason": null | {…}, "requests": …,
-                    "errors": …, "p95_ms": …,
-                    "devices": [{"id", "online": true, "since": … | null,
-                                 "reason": null | {…}, "polls": …, "errors": …}]}],
+                    "writes": …, "errors": …, "overruns": …, "busy": 0.12,
+                    "devices": [{"id", "online": true, "since": … | null, "last": … | null,
+                                 "polls": …, "errors": …}]}],
          "uplinks": [{"id", "up": true, "backlog": …, "oldest_s": …, "sent": …, "gaps": …}],
          "events": {"device-offline": 3}}
+
+        `busy` is the share of time in which a request is under way, `since` when a device fell
+        silent, `last` its last answer, `oldest_s` the age of what has waited longest.
         """
         ...
 

@@ -139,11 +139,12 @@ class FakeView:
             "scan": {"steps": 10, "p50_ms": 0.1, "p99_ms": 0.4, "max_ms": 2.0, "overruns": 0},
             "buses": [
                 {"id": "pump_room", "driver": "modbus", "up": True, "reason": None,
-                 "requests": 100, "errors": 2, "p95_ms": 3.0, "devices": [
-                     {"id": "booster", "online": True, "since": None, "reason": None,
+                 "requests": 100, "writes": 1, "errors": 2, "overruns": 0, "busy": 0.031,
+                 "devices": [
+                     {"id": "booster", "online": True, "since": None, "last": WALL - 1,
                       "polls": 90, "errors": 0},
-                     {"id": "v3", "online": False, "since": WALL - 60,
-                      "reason": {"zh": "无应答", "en": "no answer"}, "polls": 10, "errors": 2}]}
+                     {"id": "v3", "online": False, "since": WALL - 60, "last": WALL - 61,
+                      "polls": 10, "errors": 2}]}
             ],
             "uplinks": [{"id": "cloud", "up": False, "backlog": 12, "oldest_s": 30.0, "sent": 5,
                          "gaps": 0}],
