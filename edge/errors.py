@@ -6,6 +6,7 @@ EdgeError
 │  ├─ DeviceRefused     it answered with an error; `code` is the protocol's
 │  ├─ BadAnswer         what came back does not answer what was asked
 │  └─ LinkDown          the connection or the line is gone: every device behind it
+├─ UplinkDown           the broker cannot be reached, refuses us or went away
 ├─ Unusable             a file or state directory cannot be used; the text says why
 └─ Fatal                the process must end; systemd starts the next one
 """
@@ -49,6 +50,14 @@ class BadAnswer(DriverError):
 
 class LinkDown(DriverError):
     """The connection or the line is gone; nothing behind it can be reached."""
+
+
+class UplinkDown(EdgeError):
+    """The broker cannot be reached, refuses the connection or went away; `reason` is for people."""
+
+    def __init__(self, reason: Text) -> None:
+        super().__init__(reason.en)
+        self.reason = reason
 
 
 class Unusable(EdgeError):

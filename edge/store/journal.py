@@ -22,7 +22,11 @@ PENDING = 10_000  # records that may wait in memory while the disk takes none
 
 
 class Journal:
-    """Append-only records and named state. `on_stored` is called with each record, in order."""
+    """Append-only records and named state.
+
+    `on_stored` is called once with each record, in order; its number is 0 when the disk takes
+    nothing and the record waits in memory.
+    """
 
     def __init__(
         self, path: Path, writer: Writer, ballast: Ballast, clock: Clock, events: Events
@@ -93,10 +97,11 @@ class Journal:
             if isinstance(item, Record):
                 seq = next(numbers, 0)
                 done = self._waiting.pop(id(item), None)
-                if done is not None and not done.done():
+                if done is None:
+                    continue  # it was told of when the disk was full
+                if not done.done():
                     done.set_result(seq)
-                if outcome.stored:
-                    self.on_stored(item._replace(seq=seq))
+                self.on_stored(item._replace(seq=seq))
         if outcome.opened is not None:
             self._report(outcome.opened)
         if not outcome.stored:

@@ -65,6 +65,7 @@ class Outbox:
         self.on_stored: Callable[[], None] = lambda: None
         self.stream = ""
         self.waiting = 0  # stored and not yet delivered
+        self.gaps = 0  # records of loss made since the start
 
     async def open(self) -> None:
         """Open the file, set a damaged one aside, find the stream."""
@@ -83,6 +84,10 @@ class Outbox:
         if then is not None:
             self._callbacks[id(entry)] = then
         self._batches.put(entry, COMMIT_WITHIN if priority == SAMPLE else 0.0)
+
+    def oldest(self) -> float:
+        """Seconds that the oldest message has been waiting, 0 when none is."""
+        return self._clock.now() - self._file.oldest if self.waiting else 0.0
 
     async def flush(self) -> None:
         """Store what was added so far."""
@@ -129,6 +134,7 @@ class Outbox:
                     then()
         else:
             self._keep(items)
+        self.gaps += len(outcome.gaps)
         for gap in outcome.gaps:
             if gap.reason in REASONS:  # a refused row has an event of its own
                 self._events.emit(

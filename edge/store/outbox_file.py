@@ -112,6 +112,7 @@ class OutboxFile:
         self._streams: list[tuple[int, str]] = []
         self._broken = False  # an empty file took the place of a damaged one, no stream in it yet
         self.waiting = 0
+        self.oldest = 0.0  # site time of the oldest row, when one waits
         self._backlog = 0  # ids up to here were handed out, of those up to _split
         self._split = 0
         self._live = 0  # ids up to here were handed out, of those above _split
@@ -148,6 +149,7 @@ class OutboxFile:
             if gap is not None:
                 self._insert([_gap_entry(gap, ts, at)])
         self.waiting = self._count()
+        self.oldest = self._oldest()
         self.rewind()
         return Opened(self._streams[-1][1], unclean, self._db.aside, self._db.volatile)
 
@@ -197,6 +199,7 @@ class OutboxFile:
                 self._broken |= self._db.recover(error)
             else:
                 self._db.settled()
+                self.oldest = self._oldest()
                 return Outcome(True, gaps, opened)
         return Outcome(False, gaps, opened)
 
@@ -368,6 +371,11 @@ class OutboxFile:
     def _count(self) -> int:
         count: int = self._db.connection.execute("SELECT count(*) FROM message").fetchone()[0]
         return count
+
+    def _oldest(self) -> float:
+        query = "SELECT at FROM message ORDER BY id LIMIT 1"
+        row = self._db.connection.execute(query).fetchone()
+        return float(row[0]) if row else 0.0
 
     def _last_id(self) -> int:
         row = self._db.connection.execute(

@@ -1,0 +1,144 @@
+"""Changes of points on their way to the outbox: gathered per step, one message per device a period.
+
+Each change keeps its own time, also several of one point within a period. A full picture goes out
+at each connection and every five minutes, so that a receiver knows what did not change. The scan
+task calls `changed`; `run` is a task of the app.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+from edge.clock import Clock
+from edge.image import quality
+from edge.image.image import ProcessImage
+from edge.site.site import Point
+from edge.store.outbox import Outbox
+from edge.store.outbox_file import SAMPLE
+from edge.uplink.payload import data, place
+
+FULL_EVERY = 300.0  # seconds between full pictures
+MOST = 1000  # values in one message: some 50 kB, below what brokers commonly take
+GOOD = 192
+
+Change = tuple[int, int, float, int]
+"""Wall ms, point index, value, quality bits."""
+
+
+class Reporter:
+    """For one outbox. `period` in seconds."""
+
+    def __init__(
+        self,
+        points: Sequence[Point],
+        image: ProcessImage,
+        outbox: Outbox,
+        clock: Clock,
+        period: float,
+    ) -> None:
+        self._image = image
+        self._outbox = outbox
+        self._clock = clock
+        self._period = period
+        places = [place(point) for point in points]
+        self._devices = list(dict.fromkeys(device for device, _ in places))
+        numbers = {device: k for k, (device) in enumerate(self._devices)}
+        self._device = [numbers[device] for device, _ in places]
+        self._names = [json.dumps(name, ensure_ascii=False) for _, name in places]
+        self._changes: list[Change] = []
+
+    def changed(self, indices: Sequence[int], image: ProcessImage, now: float, wall: float) -> None:
+        """Take in the points that changed in the step at `now`; called after every step.
+
+        A usable value has the time at which it was measured, a bad one the time of the step.
+        """
+        values, bits, stamps = image.value, image.quality, image.stamp
+        offset = wall - now
+        for i in indices:
+            q = int(bits[i])
+            stamp = float(stamps[i])
+            at = now if q & quality.BAD or stamp == -math.inf else stamp
+            self._changes.append((round((offset + at) * 1000), i, float(values[i]), q))
+
+    def report(self) -> None:
+        """Turn what was gathered into messages, one or more per device."""
+        if not self._changes:
+            return
+        changes, self._changes = self._changes, []
+        by_device: dict[int, list[Change]] = {}
+        for change in changes:
+            by_device.setdefault(self._device[change[1]], []).append(change)
+        for device, mine in by_device.items():
+            mine.sort(key=_time)
+            self._send(self._devices[device], mine, full=False)
+
+    async def full(self) -> None:
+        """Send every point as it is now; a device at a time, so that nobody waits long."""
+        for number, device in enumerate(self._devices):
+            ts = round(self._clock.wall() * 1000)
+            image = self._image
+            mine = [
+                (ts, i, float(image.value[i]), int(image.quality[i]))
+                for i, owner in enumerate(self._device)
+                if owner == number
+            ]
+            self._send(device, mine, full=True)
+            await asyncio.sleep(0)
+
+    async def run(self, online: asyncio.Event) -> None:
+        """Report each period; the full picture when `online` was set, and then every 5 minutes.
+
+        While the broker is away only changes are kept: the picture would be old when it arrives.
+        """
+        due = -math.inf
+        while True:
+            await asyncio.sleep(self._period)
+            self.report()
+            if not online.is_set():
+                due = -math.inf
+            elif self._clock.now() >= due:
+                due = self._clock.now() + FULL_EVERY
+                await self.full()
+            await self._outbox.flush()
+
+    def _send(self, device: str, changes: Iterable[Change], *, full: bool) -> None:
+        head = '{"full":true,"s":[' if full else '{"s":['
+        rest = iter(changes)
+        while part := list(islice(rest, MOST)):
+            body = head + ",".join(self._entries(part)) + "]}"
+            self._outbox.add(SAMPLE, data(device), body)
+
+    def _entries(self, changes: Sequence[Change]) -> Iterator[str]:
+        """One object per time; a point that changed twice at the same time begins another."""
+        start = 0
+        seen: set[int] = set()
+        for k, change in enumerate(changes):
+            if change[0] != changes[start][0] or change[1] in seen:
+                yield self._entry(changes[start:k])
+                start = k
+                seen.clear()
+            seen.add(change[1])
+        yield self._entry(changes[start:])
+
+    def _entry(self, changes: Sequence[Change]) -> str:
+        """`{"ts":…,"v":{…},"q":{…}}`; ten digits hide the noise of 32-bit floats and scaling."""
+        names = self._names
+        values = ",".join(
+            f"{names[i]}:{v:.10g}" if math.isfinite(v) else f"{names[i]}:null"
+            for _, i, v, _ in changes
+        )
+        codes = ",".join(
+            f"{names[i]}:{code}"
+            for _, i, _, q in changes
+            if q and (code := quality.sparkplug(q)) != GOOD
+        )
+        codes = f',"q":{{{codes}}}' if codes else ""
+        return f'{{"ts":{changes[0][0]},"v":{{{values}}}{codes}}}'
+
+
+def _time(change: Change) -> int:
+    return change[0]
