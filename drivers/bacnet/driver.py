@@ -19,7 +19,7 @@ from drivers.bacnet import codec
 from drivers.bacnet.codec import Property, Refusal
 from drivers.bacnet.config import BusConfig, DeviceConfig
 from drivers.bacnet.link import Link
-from drivers.bacnet.point import OURS, Known, priority
+from drivers.bacnet.point import OURS, WRONG_MAP, Known, priority
 from edge.driver import Deliver, Driver, FieldDevice, Poll, Sample, Write
 from edge.errors import BadAnswer, DeviceRefused
 from edge.image import quality
@@ -32,15 +32,12 @@ _ASK_LESS: Final = frozenset(
     {
         "abort/segmentation-not-supported", "abort/buffer-overflow", "abort/apdu-too-long",
         "abort/out-of-resources", "reject/buffer-overflow", "reject/too-many-arguments",
-        "object/unknown-object", "property/unknown-property", "property/read-access-denied",
+        "abort/other", "reject/other", "services/optional-functionality-not-supported",
+        "services/service-request-denied", "object/unknown-object", "property/unknown-property",
+        "property/read-access-denied",
     }
 )  # fmt: skip
 _NO_MULTIPLE: Final = "reject/unrecognized-service"
-_WRONG_MAP: Final = {
-    "read-access-denied": 27, "unknown-object": 31, "unknown-property": 32,
-    "unsupported-object-type": 36, "invalid-array-index": 42, "datatype-not-supported": 47,
-}  # fmt: skip
-
 Places = list[tuple[int, Known]]  # points and where they stand in their poll
 
 
@@ -140,14 +137,11 @@ class BacnetDriver:
 
     async def _read_group(self, device: int, read: _Read, group: _Group) -> None:
         answers = await (self._singly if group.singly else self._together)(device, group)
-        try:
-            for place, point in group.points:
-                for target in point.extras():
-                    if target in answers:
-                        point.take_extra(target, answers[target])
-                read.values[place], read.bits[place] = point.take_value(answers[point.target])
-        except codec.Malformed as error:
-            raise _bad_answer(device, error) from None
+        for place, point in group.points:
+            for target in point.extras():
+                if target in answers:
+                    point.take_extra(target, answers[target])
+            read.values[place], read.bits[place] = point.take_value(answers[point.target])
 
     async def _together(self, device: int, group: _Group) -> dict[Property, bytes | Refusal]:
         data = await self._link.request(device, codec.READ_PROPERTY_MULTIPLE, group.request())
@@ -172,7 +166,7 @@ class BacnetDriver:
             kind, _, name = error.code.partition("/")
             if kind == "device":
                 raise
-            return Refusal(0, _WRONG_MAP.get(name, 0))
+            return Refusal(0, WRONG_MAP.get(name, 0))
 
     async def _value(self, device: int, target: Property) -> bytes:
         request = codec.read_property(target)
@@ -205,10 +199,7 @@ class BacnetDriver:
         if point.tag < 0:
             point.take_value(await self._value(device, point.target))
         if point.commandable is None:
-            try:
-                point.take_extra(point.array, await self._ask(device, point.array))
-            except codec.Malformed as error:
-                raise _bad_answer(device, error) from None
+            point.take_extra(point.array, await self._ask(device, point.array))
         if point.commandable is None:  # guessing would write at 16, and to nobody's notice
             raise DeviceRefused(
                 Text(
@@ -230,10 +221,16 @@ class BacnetDriver:
                 permanent=True,
             )
         value = _encoded(point, write.value)
+        held_before = slot in point.held
         point.written = True
         point.held.add(slot)  # before the answer: it may be lost, the write not
+        try:
+            await self._put(device, point, value, slot)
+        except DeviceRefused:
+            if not held_before:
+                point.held.discard(slot)
+            raise
         point.leftovers.discard(slot)
-        await self._put(device, point, value, slot)
         for other in point.releases(keep=slot):
             await self._release(device, point, other)
 
@@ -257,18 +254,21 @@ class BacnetDriver:
 
 def _bad_answer(device: int, error: Exception) -> BadAnswer:
     return BadAnswer(
-        Text(f"设备 {device} 的应答不合规: {error}", f"device {device} answered amiss: {error}")
+        Text(
+            f"设备 {device} 的应答不合规, 未采用",
+            f"device {device} answered amiss, nothing of it was used: {error}",
+        )
     )
 
 
 def _encoded(point: Known, value: float) -> bytes:
     try:
         return point.encoded(value)
-    except codec.NotANumber as error:
+    except codec.NotANumber:
         raise DeviceRefused(
             Text(
-                f"{point.spec.id} 不能写 {value:g}: {error}",
-                f"{point.spec.id} cannot be written with {value:g}: {error}",
+                f"{point.spec.id} 不能写 {value:g}: 设备的数据类型容不下",
+                f"{point.spec.id} cannot be written with {value:g}: its type cannot hold it",
             ),
             "value",
             permanent=True,

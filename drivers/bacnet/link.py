@@ -170,6 +170,8 @@ class Link:
 
     async def open(self) -> None:
         """Bind the port. Raises `LinkDown` with the reason when that cannot be."""
+        self._stations.clear()
+        self._searched = float("-inf")
         interface, port = self._config.interface, self._config.port
         claim(str(interface.ip), port)
         if interface.network.prefixlen < 32:
@@ -272,13 +274,13 @@ class Link:
             if error.code == _UNKNOWN_OBJECT:
                 raise DeviceRefused(
                     Text(f"{station} 不是设备 {device}", f"{station} is not device {device}"),
-                    error.code,
+                    "device/another-instance",
                     permanent=True,
                 ) from None
             longest = 0  # it is there, and does not say
         except ValueError as error:
             raise BadAnswer(
-                Text(f"{station} 的应答不合规: {error}", f"{station} answered amiss: {error}")
+                Text(f"{station} 的应答不合规", f"{station} answered amiss: {error}")
             ) from None
         if longest >= 50 and self._app is not None:
             info = DeviceInfo(device, station, max_apdu_length_accepted=longest)

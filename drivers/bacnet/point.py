@@ -5,6 +5,7 @@ Pure bookkeeping, no I/O: `driver.py` asks the device and hands the answers in h
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, field
 from typing import Final
@@ -25,9 +26,13 @@ OURS: Final = frozenset(int(slot) for slot in Slot if slot is not Slot.MIN_TIME)
 # Status flags (clause 12.50) and what they mean for a value.
 _FLAGS: Final = ((4, quality.SENSOR), (2, quality.OVERRIDDEN), (1, quality.OUT_OF_SERVICE))
 
-# Error codes (clause 18) that say that the map is wrong: read-access-denied, unknown-object,
-# unknown-property, unsupported-object-type, invalid-array-index, datatype-not-supported.
-WRONG_MAP: Final = frozenset({27, 31, 32, 36, 42, 47})
+UNKNOWN_PROPERTY: Final = 32
+# Error codes that say that the map is wrong (clause 18).
+WRONG_MAP: Final = {
+    "read-access-denied": 27, "unknown-object": 31, "unknown-property": UNKNOWN_PROPERTY,
+    "unsupported-object-type": 36, "invalid-array-index": 42, "datatype-not-supported": 47,
+}  # fmt: skip
+_WRONG: Final = frozenset(WRONG_MAP.values())
 
 
 def priority(slot: int) -> int:
@@ -80,7 +85,7 @@ class Known:
     def take_value(self, answer: bytes | Refusal) -> tuple[float, int]:
         """Value in the point's unit, and its quality."""
         if isinstance(answer, Refusal):
-            wrong = answer.error_code in WRONG_MAP
+            wrong = answer.error_code in _WRONG
             return math.nan, quality.CONFIG if wrong else quality.SENSOR
         try:
             number = codec.number(answer)
@@ -94,17 +99,21 @@ class Known:
         return value, bits
 
     def take_extra(self, target: Property, answer: bytes | Refusal) -> None:
-        """One of `extras`. What the object does not have is not asked for again."""
-        if not isinstance(answer, Refusal):
+        """One of `extras`. What the object does not have is not asked for again.
+
+        Any other error may pass (a starting device has no objects yet); odd content tells nothing.
+        """
+        if isinstance(answer, Refusal):
+            if answer.error_code == UNKNOWN_PROPERTY and target == self.flags:
+                self.flagged = False
+            elif answer.error_code == UNKNOWN_PROPERTY:
+                self.commandable = False
+            return
+        with contextlib.suppress(codec.Malformed):
             if target == self.flags:
                 self.flag_bits = self._flag_bits(answer)
             else:
                 self._take_array(answer)
-        elif answer.error_code in WRONG_MAP:  # any other error may pass
-            if target == self.flags:
-                self.flagged = False
-            else:
-                self.commandable = False
 
     def _flag_bits(self, answer: bytes) -> int:
         seen = codec.flags(answer)

@@ -19,7 +19,6 @@ from bacpypes3.basetypes import (
     PriorityValue,
     PropertyIdentifier,
     Segmentation,
-    StatusFlags,
 )
 from bacpypes3.errors import PropertyError, UnrecognizedService
 from bacpypes3.local.analog import AnalogInputObject, AnalogOutputObject, AnalogValueObject
@@ -191,9 +190,9 @@ class BacnetDevice:
         for spec in self._specs:
             served = self._objects[spec.object]
             stopped = spec.object in self.faults.out_of_service
-            flags = (0, spec.object in self.faults.fault, 0, stopped)
-            served.outOfService = stopped
-            served.statusFlags = StatusFlags([int(flag) for flag in flags])
+            faulty = spec.object in self.faults.fault
+            served.outOfService = stopped  # both show in the status flags
+            served.reliability = "unreliable-other" if faulty else "no-fault-detected"
             if stopped:
                 continue
             if spec.get is not None:
@@ -258,6 +257,5 @@ def _made(spec: ObjectSpec) -> Any:
         presentValue=first,
         eventState="normal",
         outOfService=False,
-        statusFlags=[0, 0, 0, 0],
         **extra,
     )
