@@ -1,0 +1,144 @@
+"""What a technician may write for Modbus, and what is refused with a sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig, split_address
+from edge.schema.model import Refusal
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("192.168.10.20", "192.168.10.20", 502),
+        ("192.168.10.20:1502", "192.168.10.20", 1502),
+        ("gateway.local", "gateway.local", 502),
+        ("[fd00::20]", "fd00::20", 502),
+        ("[fe80::1%eth0]:1502", "fe80::1%eth0", 1502),
+    ],
+)
+def test_address(text: str, host: str, port: int) -> None:
+    """A host with or without a port, IPv6 in brackets."""
+    assert split_address(text) == (host, port)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "host:", "host:0", "host:65536", "fd00::20", "a b", "tcp://host", "host:502/1"]
+)
+def test_no_address(text: str) -> None:
+    """What is no address is refused and shown how to write it."""
+    with pytest.raises(Refusal) as caught:
+        split_address(text)
+    assert "192.168.10.20" in caught.value.text.en
+    assert "192.168.10.20" in caught.value.text.zh
+    with pytest.raises(ValidationError):
+        BusConfig(tcp=text)
+
+
+@pytest.mark.parametrize(
+    ("options", "table", "address", "kind", "size"),
+    [
+        ({"holding": 100}, "holding", 100, "u16", 1),
+        ({"input": 0x34, "type": "f32"}, "input", 52, "f32", 2),
+        ({"holding": 0, "type": "f64"}, "holding", 0, "f64", 4),
+        ({"coil": 3}, "coil", 3, "bool", 1),
+        ({"discrete": 2, "type": "bool"}, "discrete", 2, "bool", 1),
+        ({"holding": 5, "bit": 3}, "holding", 5, "bool", 1),
+        ({"holding": 5, "bit": 3, "length": 4}, "holding", 5, "bitfield", 1),
+        ({"holding": 5, "type": "bitfield", "bit": 3}, "holding", 5, "bitfield", 1),
+    ],
+)
+def test_point(options: dict[str, Any], table: str, address: int, kind: str, size: int) -> None:
+    """Table, address, type and size follow from what is written."""
+    point = PointConfig(**options)
+    assert (point.table, point.address, point.kind, point.size) == (table, address, kind, size)
+
+
+@pytest.mark.parametrize(
+    ("options", "readable", "writable"),
+    [
+        ({"holding": 0}, True, True),
+        ({"holding": 0, "access": "read"}, True, False),
+        ({"holding": 0, "access": "write"}, False, True),
+        ({"coil": 0, "access": "read_write"}, True, True),
+        ({"input": 0}, True, False),
+        ({"discrete": 0, "access": "read"}, True, False),
+    ],
+)
+def test_access(options: dict[str, Any], readable: bool, writable: bool) -> None:
+    """What may be read and written follows from the table and the access."""
+    point = PointConfig(**options)
+    assert (point.readable, point.writable) == (readable, writable)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "no address"),
+        ({"holding": 1, "input": 1}, "holding, input"),
+        ({"input": 1, "access": "write"}, "input can only be read"),
+        ({"discrete": 1, "access": "read_write"}, "discrete can only be read"),
+        ({"coil": 1, "type": "u16"}, "single bit"),
+        ({"coil": 1, "bit": 0}, "single bit"),
+        ({"coil": 1, "sentinel": [1]}, "single bit"),
+        ({"holding": 1, "type": "bitfield"}, "first bit"),
+        ({"holding": 1, "type": "f32", "bit": 0}, "not to f32"),
+        ({"holding": 1, "length": 2}, "length"),
+        ({"holding": 1, "bit": 3, "type": "bool", "length": 2}, "length"),
+        ({"holding": 1, "bit": 13, "length": 4}, "past the 16 bits"),
+        ({"holding": 1, "sentinel": [65536]}, "65536 is no raw value"),
+        ({"holding": 1, "sentinel": [-32769]}, "no raw value"),
+        ({"holding": 1, "sentinel": [0.5]}, "no raw value"),
+        ({"holding": 1, "type": "f32", "sentinel": [1e39]}, "no raw value"),
+        ({"holding": 1, "access": "write", "clears": True}, "not read"),
+    ],
+)
+def test_point_refused(options: dict[str, Any], words: str) -> None:
+    """What contradicts itself is refused in one sentence of both languages."""
+    with pytest.raises(ValidationError) as caught:
+        PointConfig(**options)
+    (error,) = caught.value.errors()
+    refusal = error["ctx"]["error"]
+    assert isinstance(refusal, Refusal)
+    assert words in refusal.text.en
+    assert refusal.text.zh != refusal.text.en
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        (PointConfig, {"holding": -1}),
+        (PointConfig, {"holding": 65537}),
+        (PointConfig, {"holding": "100"}),
+        (PointConfig, {"holding": 1.5}),
+        (PointConfig, {"holding": 1, "bit": 16}),
+        (PointConfig, {"holding": 1, "type": "float"}),
+        (PointConfig, {"holding": 1, "type": "string"}),
+        (PointConfig, {"holding": 1, "order": "abcd"}),
+        (PointConfig, {"holding": 1, "adress": 2}),
+        (DeviceConfig, {"unit": 256}),
+        (DeviceConfig, {"unit": -1}),
+        (DeviceConfig, {"base": 2}),
+        (DeviceConfig, {"max_regs": 126}),
+        (DeviceConfig, {"max_regs": 0}),
+        (DeviceConfig, {"max_gap": 125}),
+        (DeviceConfig, {"timeout": 5}),
+        (DeviceConfig, {"timeout": "0s"}),
+        (BusConfig, {"tcp": "h", "timeout": "2min"}),
+        (BusConfig, {}),
+    ],
+)
+def test_out_of_range(model: type[BaseModel], options: dict[str, Any]) -> None:
+    """Ranges, spellings and unknown keys are strict."""
+    with pytest.raises(ValidationError):
+        model(**options)
+
+
+@pytest.mark.parametrize("model", [BusConfig, DeviceConfig, PointConfig])
+def test_described(model: type[BaseModel]) -> None:
+    """Each option says what it is for."""
+    assert not [name for name, field in model.model_fields.items() if not field.description]

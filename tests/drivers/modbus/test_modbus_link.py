@@ -1,0 +1,422 @@
+"""The connection against a peer that does anything: frames, mismatches, fuzz and time."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drivers.modbus import mbap, pdu
+from drivers.modbus.link import SILENCE, STRIKES, Link, open_tcp
+from edge.errors import (
+    BadAnswer,
+    DeviceRefused,
+    DeviceTimeout,
+    DriverError,
+    LinkDown,
+)
+from tests.support.modbus_device import Fault, ModbusDevice, Unit
+from tests.support.virtual_loop import run_virtual
+
+READ = pdu.read(3, 100, 2)
+ANSWER = bytes.fromhex("03 04 1234 5678")
+
+
+class Wire(asyncio.Transport):
+    """A transport without a socket: `sent` is what was written; the test plays the peer."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self.link = link
+        self.sent: list[bytes] = []
+        self.aborted = False
+
+    def write(self, data: Any) -> None:
+        self.sent.append(bytes(data))
+
+    def abort(self) -> None:
+        if not self.aborted:
+            self.aborted = True
+            asyncio.get_running_loop().call_soon(self.link.connection_lost, None)
+
+    @property
+    def transaction(self) -> int:
+        return int.from_bytes(self.sent[-1][:2], "big")
+
+
+Peer = Callable[[Link, Wire], Coroutine[Any, Any, None]]
+
+
+def virtually(test: Peer) -> None:
+    """Run a test in virtual time on a link whose peer is the test."""
+
+    async def main() -> None:
+        link = Link("192.0.2.1:502")
+        wire = Wire(link)
+        link.connection_made(wire)
+        await test(link, wire)
+        await link.close()
+
+    run_virtual(main)
+
+
+async def asked(link: Link, timeout: float = 0.5) -> asyncio.Task[bytes]:
+    """A request under way."""
+    task = asyncio.create_task(link.ask(7, READ, timeout))
+    await asyncio.sleep(0)
+    return task
+
+
+def frame(transaction: int, unit: int = 7, body: bytes = ANSWER) -> bytes:
+    return struct.pack(">HHHB", transaction, 0, len(body) + 1, unit) + body
+
+
+def test_request_on_the_wire() -> None:
+    """A request is an MBAP header and a PDU, each with a new transaction."""
+
+    async def test(link: Link, wire: Wire) -> None:
+        for transaction in (1, 2):
+            task = await asked(link)
+            expected = f"{transaction:04x} 0000 0006 07 03 0064 0002"
+            assert wire.sent[-1] == bytes.fromhex(expected)
+            link.data_received(frame(transaction))
+            assert await task == ANSWER
+
+    virtually(test)
+
+
+def test_transaction_wraps_around() -> None:
+    """After 65535 requests the numbers begin again, without 0."""
+
+    async def test(link: Link, wire: Wire) -> None:
+        seen = set()
+        for _ in range(0x10002):
+            task = await asked(link)
+            seen.add(wire.transaction)
+            link.data_received(frame(wire.transaction))
+            assert await task == ANSWER
+            wire.sent.clear()
+            wire.sent.append(b"")
+        assert seen == set(range(1, 0x10000))
+
+    virtually(test)
+
+
+@given(st.data())
+def test_frames_however_divided(data: st.DataObject) -> None:
+    """A stream of frames gives the same frames whatever the pieces it arrives in."""
+    frames = data.draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, 0xFFFF), st.integers(0, 255), st.binary(min_size=2, max_size=253)
+            ),
+            max_size=5,
+        )
+    )
+    stream = b"".join(mbap.wrap(*f) for f in frames)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    unwrapper = mbap.Unwrapper()
+    seen = []
+    for start, stop in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        seen += unwrapper.feed(stream[start:stop])
+    assert [tuple(f) for f in seen] == frames
+
+
+@given(st.lists(st.binary(max_size=400), max_size=6))
+def test_unwrapper_keeps_less_than_a_frame(pieces: list[bytes]) -> None:
+    """Whatever a peer sends, no more than one frame is kept, or the stream is given up."""
+    unwrapper = mbap.Unwrapper()
+    try:
+        for piece in pieces:
+            unwrapper.feed(piece)
+            assert len(unwrapper._rest) < 260
+    except mbap.Garbled:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("unit", "body"),
+    [
+        (8, ANSWER),
+        (7, bytes.fromhex("04 04 1234 5678")),
+        (7, bytes.fromhex("03 02 1234")),
+        (7, bytes.fromhex("03 06 1234 5678 9ABC")),
+        (7, bytes.fromhex("03 02 1234 5678")),
+        (7, bytes.fromhex("03 04 1234 5678 9A")),
+        (7, bytes.fromhex("84 02")),
+        (7, bytes.fromhex("83 02 00")),
+        (8, bytes.fromhex("83 02")),
+    ],
+)
+def test_mismatch_is_a_bad_answer(unit: int, body: bytes) -> None:
+    """Our transaction with another unit, function or length fails the request at once."""
+
+    async def test(link: Link, wire: Wire) -> None:
+        task = await asked(link)
+        link.data_received(frame(wire.transaction, unit, body))
+        with pytest.raises(BadAnswer) as caught:
+            await task
+        assert "unit 7, function 3" in caught.value.reason.en
+        assert link.wrong == 1
+        task = await asked(link)
+        link.data_received(frame(wire.transaction))
+        assert await task == ANSWER
+
+    virtually(test)
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "permanent"),
+    [(1, "01", True), (2, "02", True), (3, "03", True), (4, "04", False), (5, "05", False),
+     (6, "06", False), (8, "08", False), (10, "0A", False), (11, "0B", False), (99, "63", False)],
+)  # fmt: skip
+def test_exception_says_what_to_do(code: int, name: str, permanent: bool) -> None:
+    """An exception answer becomes a refusal with its code, in both languages."""
+
+    async def test(link: Link, wire: Wire) -> None:
+        task = await asked(link)
+        link.data_received(frame(wire.transaction, 7, bytes([0x83, code])))
+        with pytest.raises(DeviceRefused) as caught:
+            await task
+        error = caught.value
+        assert (error.code, error.permanent) == (name, permanent)
+        assert f"(exception {name})" in error.reason.en
+        assert f"(异常码 {name})" in error.reason.zh
+        assert "7" in error.reason.en
+
+    virtually(test)
+
+
+def test_foreign_transaction_is_waited_out() -> None:
+    """An answer to nobody's request is dropped; the right one that follows is taken."""
+
+    async def test(link: Link, wire: Wire) -> None:
+        task = await asked(link)
+        link.data_received(frame(wire.transaction + 999) + frame(wire.transaction))
+        assert await task == ANSWER
+        assert (link.wrong, link.late) == (1, 0)
+
+    virtually(test)
+
+
+def test_late_answer_is_counted_not_used() -> None:
+    """After a time-out its answer is dropped, and the next request waits for its own."""
+
+    async def test(link: Link, wire: Wire) -> None:
+        task = await asked(link)
+        with pytest.raises(DeviceTimeout) as caught:
+            await task
+        assert "500 ms" in caught.value.reason.en
+        assert "192.0.2.1:502" in caught.value.reason.en
+        task = await asked(link)
+        link.data_received(frame(1, body=bytes.fromhex("03 04 DEAD DEAD")))
+        await asyncio.sleep(0)
+        assert not task.done()
+        link.data_received(frame(2))
+        assert await task == ANSWER
+        assert (link.wrong, link.late) == (0, 1)
+
+    virtually(test)
+
+
+def test_twice_answered_is_taken_once() -> None:
+    """The second copy of an answer is dropped and does not count as wrong."""
+
+    async def test(link: Link, wire: Wire) -> None:
+        for _ in range(2 * STRIKES):
+            task = await asked(link)
+            link.data_received(2 * frame(wire.transaction))
+            assert await task == ANSWER
+        assert (link.wrong, link.late) == (0, 2 * STRIKES)
+
+    virtually(test)
+
+
+def test_time_outs_are_each_devices_own() -> None:
+    """One timer serves requests of different time-outs, none fires early or late."""
+
+    async def test(link: Link, wire: Wire) -> None:
+        loop = asyncio.get_running_loop()
+        for timeout in (5.0, 0.1, 0.5, 0.1, 2.0):
+            started = loop.time()
+            with pytest.raises(DeviceTimeout):
+                await link.ask(7, READ, timeout)
+            assert loop.time() - started == pytest.approx(timeout, abs=1e-6)
+            task = await asked(link, timeout)
+            await asyncio.sleep(timeout * 0.9)
+            link.data_received(frame(wire.transaction))
+            assert await task == ANSWER
+
+    virtually(test)
+
+
+def test_cancelled_request_leaves_the_link_usable() -> None:
+    """A cancelled request ends at once; its answer is not the next one's."""
+
+    async def test(link: Link, wire: Wire) -> None:
+        task = await asked(link)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        task = await asked(link)
+        link.data_received(frame(1, body=bytes.fromhex("03 04 DEAD DEAD")) + frame(2))
+        assert await task == ANSWER
+
+    virtually(test)
+
+
+def test_wrong_answers_in_a_row_replace_the_link() -> None:
+    """A peer that keeps answering what was not asked loses the connection."""
+
+    async def test(link: Link, wire: Wire) -> None:
+        task = await asked(link)
+        for _ in range(STRIKES):
+            assert not task.done()
+            link.data_received(frame(wire.transaction + 999))
+        with pytest.raises(LinkDown):
+            await task
+        assert wire.aborted
+        with pytest.raises(LinkDown):
+            await link.ask(7, READ, 0.5)
+
+    virtually(test)
+
+
+def test_garbage_replaces_the_link() -> None:
+    """A stream that is not Modbus TCP cannot be followed: the connection is replaced at once."""
+
+    async def test(link: Link, wire: Wire) -> None:
+        task = await asked(link)
+        link.data_received(b"HTTP/1.1 400 Bad Request\r\n")
+        with pytest.raises(LinkDown) as caught:
+            await task
+        assert "not Modbus TCP" in caught.value.reason.en
+        assert wire.aborted
+
+    virtually(test)
+
+
+def test_lasting_silence_replaces_the_link() -> None:
+    """Many requests without a single byte end the connection; each before is a time-out."""
+
+    async def test(link: Link, wire: Wire) -> None:
+        for _ in range(SILENCE - 1):
+            with pytest.raises(DeviceTimeout):
+                await link.ask(7, READ, 0.5)
+        with pytest.raises(LinkDown):
+            await link.ask(7, READ, 0.5)
+        assert wire.aborted
+
+    virtually(test)
+
+
+def test_peer_that_closes_fails_the_request_at_once() -> None:
+    """A closed connection is known to the waiting request without its time-out."""
+
+    async def test(link: Link, wire: Wire) -> None:
+        started = asyncio.get_running_loop().time()
+        task = await asked(link)
+        link.connection_lost(None)
+        with pytest.raises(LinkDown):
+            await task
+        assert asyncio.get_running_loop().time() == started
+
+    virtually(test)
+
+
+HEADER = st.builds(
+    lambda t, p, n, u: struct.pack(">HHHB", t, p, n, u),
+    st.sampled_from([0, 1, 2, 3, 0x7FFF]),
+    st.sampled_from([0, 0, 0, 1]),
+    st.sampled_from([0, 1, 2, 3, 5, 7, 9, 254, 255]),
+    st.sampled_from([7, 7, 8]),
+)
+BODY = st.one_of(
+    st.just(ANSWER),
+    st.sampled_from([b"\x83\x02", b"\x83", b"\x03\x02\x12\x34", b"\x03\x04", b"\x04" + ANSWER[1:]]),
+    st.binary(max_size=12),
+)
+WHOLE = st.builds(
+    frame, st.sampled_from([0, 1, 2, 3, 0xFFFF]), st.sampled_from([7, 7, 7, 8, 0]),
+    BODY.filter(lambda b: len(b) > 1),
+)  # fmt: skip
+NOISE = st.one_of(WHOLE, WHOLE, HEADER, st.binary(max_size=30))
+
+
+@given(st.lists(st.lists(NOISE, max_size=4), min_size=1, max_size=5), st.randoms())
+def test_any_bytes(script: list[list[bytes]], random: Any) -> None:
+    """Whatever bytes come in whatever pieces: a matching frame or a DriverError, nothing else."""
+
+    async def test(link: Link, wire: Wire) -> None:
+        for noise in script:
+            try:
+                task = await asked(link)
+                sent = wire.transaction
+                stream = b"".join(noise)
+                while stream and link._transport is not None:
+                    cut = random.randint(1, len(stream))
+                    link.data_received(stream[:cut])
+                    stream = stream[cut:]
+                value = await task
+            except DriverError:
+                continue
+            assert value[:2] == b"\x03\x04"
+            assert len(value) == 6
+            assert frame(sent, 7, value) in b"".join(b"".join(noise) for noise in script)
+
+    virtually(test)
+
+
+def really(test: Callable[[ModbusDevice], Coroutine[Any, Any, None]]) -> None:
+    async def main() -> None:
+        async with (
+            asyncio.timeout(20),
+            ModbusDevice({7: Unit(holding={100: 0x1234, 101: 0x5678})}) as device,
+        ):
+            await test(device)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("fault", [Fault.OK, Fault.TRICKLE, Fault.TWICE])
+def test_real_socket(fault: Fault) -> None:
+    """Over a real socket the answer arrives, whole, in single bytes or doubled."""
+
+    async def test(device: ModbusDevice) -> None:
+        device.fault = fault
+        link = await open_tcp("127.0.0.1", device.port, 2.0)
+        for _ in range(3):
+            assert await link.ask(7, READ, 2.0) == ANSWER
+        await link.close()
+        await link.close()
+
+    really(test)
+
+
+def test_nobody_listens() -> None:
+    """A refused connection is a LinkDown that says what to look at."""
+
+    async def test(device: ModbusDevice) -> None:
+        port = device.port
+        await device.stop()
+        with pytest.raises(LinkDown) as caught:
+            await open_tcp("127.0.0.1", port, 2.0)
+        assert "refuses the connection" in caught.value.reason.en
+        assert "拒绝连接" in caught.value.reason.zh
+
+    really(test)
+
+
+def test_name_that_does_not_exist() -> None:
+    """A name without an address is a LinkDown, too."""
+
+    async def main() -> None:
+        with pytest.raises(LinkDown):
+            await open_tcp("no-such-host.invalid", 502, 5.0)
+
+    asyncio.run(main())
