@@ -11,10 +11,10 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, model_validator
 
 from edge.blocks.kind import AnyInput, Example, Kind, Published, Target, usable
+from edge.blocks.operators import conclude
 from edge.blocks.output import deliver, present
 from edge.blocks.timing import switch
 from edge.image.image import Bits, Floats, Index
-from edge.image.quality import RANGE
 from edge.image.slots import Slot
 from edge.schema.model import Model, Refusal
 from edge.schema.units import Duration, canonical
@@ -38,10 +38,7 @@ def value_step(
     par: Floats, p: int, st: Floats, s: int, now: float, dt: float,
 ) -> None:  # fmt: skip
     """The expression's result under a name; bad as it is."""
-    k = ops[o + 1]
-    good = usable(v, q, k)
-    v[ops[o]] = v[k] if good else nan
-    q[ops[o]] = q[k] if v[k] == v[k] else q[k] | RANGE
+    conclude(v, q, ops, o, v[ops[o + 1]], q[ops[o + 1]])
 
 
 VALUE = Kind(
