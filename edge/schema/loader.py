@@ -368,11 +368,12 @@ class _Composer:
 
     def _no_tag(self, event: Any) -> None:
         if event.tag is not None:
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
             raise self._stop(
                 event,
                 "yaml-tag",
-                f"不接受 YAML 标签 {event.tag}; 请删除",
-                f"YAML tags such as {event.tag} are not accepted; remove it",
+                f"不接受 YAML 标签 {tag}; 请删除",
+                f"YAML tags such as {tag} are not accepted; remove it",
             )
 
     def _refuse(self, event: Any, zh: str, en: str) -> None:

@@ -51,14 +51,14 @@ _SENTENCES: dict[str, tuple[str, Text]] = {
         "wrong-value",
         Text(
             "至少 {min_length} 项, 现有 {actual_length}",
-            "needs at least {min_length} items, has {actual_length}",
+            "needs at least {min_length}, has {actual_length}",
         ),
     ),
     "too_long": (
         "wrong-value",
         Text(
             "最多 {max_length} 项, 现有 {actual_length}",
-            "takes at most {max_length} items, has {actual_length}",
+            "takes at most {max_length}, has {actual_length}",
         ),
     ),
     "string_too_short": (

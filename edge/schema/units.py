@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from edge.schema.model import Refusal
@@ -251,5 +251,6 @@ class _DurationSchema:
         return {"type": "string", "examples": ["5s", "250ms", "30min"]}
 
 
-Duration = Annotated[float, Field(ge=0), BeforeValidator(_seconds), _DurationSchema()]
-"""A field in seconds, written with its unit: "5s", "250ms", "30min", "1h 30min"."""
+# No bound here: pydantic would let it override the bound of a field's own default.
+Duration = Annotated[float, BeforeValidator(_seconds), _DurationSchema()]
+"""A field in seconds, written with its unit and never negative: "5s", "250ms", "1h 30min"."""

@@ -67,16 +67,19 @@ def unknown_key(where: Loc, marks: Marks, choices: Iterable[str]) -> Problem:
     return Problem("unknown-key", marks.key(where), text)
 
 
-def did_you_mean(word: str, choices: Iterable[str], listed: int = 8) -> Text:
-    """`; did you mean "…"?`, else what there is to choose from when it is not much."""
+def did_you_mean(word: str, choices: Iterable[str], listed: int = 8, near: float = 0.6) -> Text:
+    """`; did you mean "…"?`, else what there is to choose from when it is not much.
+
+    `near` is how alike they must be, 1 being equal: more for names that begin alike.
+    """
     known = sorted({c for c in choices if c})
     folded = {c.lower(): c for c in known}
-    close = get_close_matches(word.lower(), folded, 1, 0.6)
+    close = get_close_matches(word.lower(), folded, 1, near)
     if close:
         best = folded[close[0]]
         return Text(f'; 是不是 "{best}"?', f'; did you mean "{best}"?')
     if 0 < len(known) <= listed:
-        return Text(f"; 可用: {', '.join(known)}", f"; there is {', '.join(known)}")
+        return Text(f"; 可用: {', '.join(known)}", f"; possible: {', '.join(known)}")
     return Text("", "")
 
 

@@ -17,7 +17,7 @@ from edge.image.slots import Slot
 from edge.schema.problem import Mark, Problem
 from edge.schema.validate import did_you_mean
 from edge.site.build import Sources
-from edge.site.references import Use, judge, uses
+from edge.site.references import Use, judge, not_commandable, unknown_point, uses
 from edge.site.site import Point, Role, Site
 from edge.text import Text
 
@@ -234,15 +234,12 @@ def check_grants(scene: Scene) -> Iterator[Problem]:
         source = scene.sources.at("commands", grant.point)
         point = scene.points.get(grant.point)
         if point is None:
-            hint = did_you_mean(grant.point, scene.points, listed=0)
-            zh, en = f'没有点 "{grant.point}"{hint.zh}', f'no point "{grant.point}"{hint.en}'
-            yield Problem("unknown-point", source.key(), Text(zh, en))
+            yield unknown_point(grant.point, source.key(), scene.points)
             continue
         if point.fire:
             continue
         if point.role not in (Role.OUTPUT, Role.SETPOINT):
-            text = Text(f"{point.id} 不能控制", f"{point.id} cannot be driven")
-            yield Problem("not-commandable", source.key(), text)
+            yield not_commandable(point, source.key())
         elif math.isinf(grant.low) or math.isinf(grant.high):
             yield Problem("grant-without-range", source.key(), _NO_RANGE)
         if grant.lease > grant.lease_max:

@@ -69,6 +69,7 @@ class Files:
     tables: dict[str, dict[str, Part]] = field(default_factory=lambda: {t: {} for t in TABLES})
     contents: dict[str, bytes] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    complete: bool = True  # every file could be read; else what is missing would be reported too
 
     @property
     def folder(self) -> Path:
@@ -87,6 +88,7 @@ class Files:
         document, problems, data = load_file(path)
         self.contents[str(path)] = data
         self.problems += problems
+        self.complete = self.complete and document is not None
         return document
 
 
@@ -120,6 +122,7 @@ def _includes(files: Files, document: Document) -> list[Path]:
         elif not path.is_file():
             text = Text(f"没有文件 {path}", f"there is no file {path}")
             files.problems.append(Problem("unreadable-file", document.value([INCLUDE, i]), text))
+            files.complete = False
         else:
             paths.append(path)
     return paths

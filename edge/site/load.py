@@ -48,10 +48,11 @@ def load_site(path: Path, drivers: Mapping[str, DriverKind], kinds: Mapping[str,
 def read_site(path: Path, drivers: Mapping[str, DriverKind], kinds: Mapping[str, Kind]) -> Checked:
     """The same without raising, for who wants the warnings too."""
     files = read_files(path)
-    if files.problems:
+    if not files.complete:
         return _checked(None, files.problems)
     parts, problems = read_parts(files, drivers, kinds)
-    if parts is None:
+    problems = files.problems + problems
+    if parts is None or files.problems:
         return _checked(None, problems)
     site, sources, found = build_site(parts, files, kinds)
     problems += found

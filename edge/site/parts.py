@@ -147,7 +147,7 @@ class _Reader:
         outbox = self._one("outbox", Outbox, root)
         buses = self._each("buses", self._bus)
         parts = {
-            "devices": self._each("devices", lambda id, part: self._device(id, part, buses)),
+            "devices": self._each("devices", self._device),
             "rules": self._each("rules", self._rule),
             "setpoints": self._each("setpoints", self._record(SetpointOptions), identifier),
             "interlocks": self._each("interlocks", self._record(InterlockOptions)),
@@ -200,32 +200,41 @@ class _Reader:
         return result[0]
 
     def _bus(self, id: str, part: Part) -> BusPart | None:
+        kind = self._driver(part)
+        if kind is not None:
+            pair = self._keep(validate_pair(BusOptions, kind.bus, part.data, part.source))
+            return None if pair is None else BusPart(id, kind, pair.config, part.source)
         name = part.data.get("driver") if isinstance(part.data, Mapping) else None
-        kind = self._drivers.get(name) if isinstance(name, str) else None
-        if isinstance(name, str) and kind is None:
+        if isinstance(name, str):
             self.problems.append(unknown_driver(name, part.source, self._drivers))
-            return None
-        if kind is None:
-            only = {} if name is None else {"driver": name}
-            data = only if isinstance(part.data, Mapping) else part.data
-            self._keep(validate(BusOptions, data, part.source))
-            return None
-        pair = self._keep(validate_pair(BusOptions, kind.bus, part.data, part.source))
-        return None if pair is None else BusPart(id, kind, pair.config, part.source)
+        else:
+            self._only("driver", BusOptions, part)
+        return None
 
-    def _device(self, id: str, part: Part, buses: Mapping[str, BusPart]) -> DevicePart | None:
+    def _driver(self, bus: Part) -> DriverKind | None:
+        name = bus.data.get("driver") if isinstance(bus.data, Mapping) else None
+        return self._drivers.get(name) if isinstance(name, str) else None
+
+    def _only(self, key: str, model: type[Model], part: Part) -> None:
+        """Say what is wrong with the one key that decides what the others mean."""
+        data = part.data
+        if isinstance(data, Mapping):
+            data = {key: data[key]} if key in data else {}
+        self._keep(validate(model, data, part.source))
+
+    def _device(self, id: str, part: Part) -> DevicePart | None:
         data = part.data if isinstance(part.data, Mapping) else {}
-        bus = self._bus_of(data.get("bus"), part, buses)
+        kind = self._driver_of(data.get("bus"), part)
         name = data.get("profile")
         mark = part.source.value(["profile"])
         profile = self._profiles.get(name, mark) if isinstance(name, str) else None
-        if bus is None or (profile is None and isinstance(name, str)):
+        if kind is None or (profile is None and isinstance(name, str)):
             return None
-        if profile is not None and profile.profile.driver != bus.kind.name:
+        if profile is not None and profile.profile.driver != kind.name:
+            other, bus = profile.profile.driver, data["bus"]
             text = Text(
-                f'模板 "{name}" 用于 {profile.profile.driver}, 总线 {bus.id} 是 {bus.kind.name}',
-                f'profile "{name}" is for {profile.profile.driver}, bus {bus.id} is '
-                f"{bus.kind.name}",
+                f'模板 "{name}" 用于 {other}, 总线 {bus} 是 {kind.name}',
+                f'profile "{name}" is for {other}, bus {bus} is {kind.name}',
             )
             self.problems.append(Problem("wrong-driver", mark, text))
             return None
@@ -233,25 +242,24 @@ class _Reader:
         if profile is not None and isinstance(part.data, Mapping):
             joined = {**profile.profile.device, **part.data}
             source = source.over(profile.source.below("device"))
-        pair = self._keep(validate_pair(DeviceOptions, bus.kind.device, joined, source))
+        pair = self._keep(validate_pair(DeviceOptions, kind.device, joined, source))
         if pair is None:
             return None
-        points = self._points(pair.options, bus.kind, part.source, profile)
+        points = self._points(pair.options, kind, part.source, profile)
         return DevicePart(id, pair.options, pair.config, points, part.source)
 
-    def _bus_of(self, name: object, part: Part, buses: Mapping[str, BusPart]) -> BusPart | None:
-        """The device's bus; a bus that has problems of its own is not reported again."""
-        if not isinstance(name, str):
-            only = {} if name is None else {"bus": name}
-            data = only if isinstance(part.data, Mapping) else part.data
-            self._keep(validate(DeviceOptions, data, part.source))
-        elif name not in self._files.tables["buses"]:
-            hint = did_you_mean(name, self._files.tables["buses"])
-            text = Text(f'没有总线 "{name}"{hint.zh}', f'no bus "{name}"{hint.en}')
+    def _driver_of(self, bus: object, part: Part) -> DriverKind | None:
+        """The driver of the device's bus; a bus without one is not reported again."""
+        if not isinstance(bus, str):
+            self._only("bus", DeviceOptions, part)
+            return None
+        buses = self._files.tables["buses"]
+        if bus not in buses:
+            hint = did_you_mean(bus, buses)
+            text = Text(f'没有总线 "{bus}"{hint.zh}', f'no bus "{bus}"{hint.en}')
             self.problems.append(Problem("unknown-bus", part.source.value(["bus"]), text))
-        else:
-            return buses.get(name)
-        return None
+            return None
+        return self._driver(buses[bus])
 
     def _points(
         self, options: DeviceOptions, kind: DriverKind, site: Source, profile: Map | None
@@ -284,8 +292,12 @@ class _Reader:
         if "block" not in data:
             return self._value_rule(id, part)
         name = data["block"]
-        if not isinstance(name, str) or name not in self._kinds:
-            hint = did_you_mean(str(name), self._kinds)
+        if not isinstance(name, str):
+            text = Text("应为功能块的名称", "should be the name of a block")
+            self.problems.append(Problem("wrong-type", part.source.value(["block"]), text))
+            return None
+        if name not in self._kinds:
+            hint = did_you_mean(name, self._kinds)
             text = Text(f'没有功能块 "{name}"{hint.zh}', f'no block "{name}"{hint.en}')
             self.problems.append(Problem("unknown-block", part.source.value(["block"]), text))
             return None

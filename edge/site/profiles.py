@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,10 +78,7 @@ class Profiles:
         ]
 
     def _read(self, path: Path) -> Map | None:
-        before = len(self._files.problems)
         document = self._files.load(path)
-        self.problems += self._files.problems[before:]
-        del self._files.problems[before:]
         if document is None:
             return None
         source = Source(((document, ()),))
@@ -154,8 +152,11 @@ def _prove(
     except Refusal as refusal:
         yield Problem(refusal.code, where.value(["value"]), refusal.text)
         return
-    except (ValueError, ArithmeticError, LookupError, DriverError) as error:
-        text = Text(f"不能解码这些字节: {error}", f"these bytes cannot be decoded: {error}")
+    except (ValueError, ArithmeticError, LookupError, struct.error, DriverError):
+        text = Text(
+            f'"{vector.raw}" 的长度或内容与 {vector.point} 的类型不符',
+            f'"{vector.raw}" does not have the length or content of the type of {vector.point}',
+        )
         yield Problem("profile-vector", where.value(["raw"]), text)
         return
     if not math.isclose(value, wanted, rel_tol=TOLERANCE, abs_tol=1e-9):

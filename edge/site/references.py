@@ -120,7 +120,7 @@ def judge(use: Use, points: Mapping[str, Point]) -> Iterator[Problem]:
     elif use.role == "input":
         yield from _expression(use, points)
     else:
-        yield _unknown(use.text, use.mark, points)
+        yield unknown_point(use.text, use.mark, points)
 
 
 def _quantity(use: Use) -> Iterator[Problem]:
@@ -135,33 +135,41 @@ def _quantity(use: Use) -> Iterator[Problem]:
 
 def _fits(use: Use, point: Point) -> Iterator[Problem]:
     if use.role == "target" and point.role not in (Role.OUTPUT, Role.SETPOINT):
-        text = Text(
-            f"{point.id} 不能控制: 它是{_ROLES[point.role].zh}; 输出请写 output: true",
-            f"{point.id} cannot be driven: it is {_ROLES[point.role].en}; an output says "
-            "output: true",
-        )
-        yield Problem("not-commandable", use.mark, text)
+        yield not_commandable(point, use.mark)
     elif use.unit is not None and use.unit != point.unit:
         yield _wrong_unit(use, point.id, point.unit)
 
 
+def not_commandable(point: Point, mark: Mark) -> Problem:
+    """The problem of driving what cannot be driven."""
+    return Problem("not-commandable", mark, _ROLES[point.role].format(point=point.id))
+
+
 _ROLES = {
-    Role.INPUT: Text("输入点", "an input"),
-    Role.VIRTUAL: Text("虚拟点", "a virtual point"),
+    Role.INPUT: Text(
+        "{point} 是输入点, 不能控制; 输出请写 output: true",
+        "{point} is an input and cannot be driven; an output says output: true",
+    ),
+    Role.VIRTUAL: Text(
+        "{point} 是虚拟点, 不能控制",
+        "{point} is a virtual point and cannot be driven",
+    ),
 }
 
 
 def _wrong_unit(use: Use, what: str, unit: str) -> Problem:
-    wanted = Text(f'"{use.unit}"', f'"{use.unit}"') if use.unit else _NO_UNIT
-    found = Text(f'"{unit}"', f'"{unit}"') if unit else _NO_UNIT
+    wanted, found = _spoken(use.unit or ""), _spoken(unit)
     text = Text(
-        f"{what} 的单位是{found.zh}, 此处应为{wanted.zh}",
-        f"{what} is in {found.en}, here {wanted.en} is wanted",
+        f"{what} 是{found.zh}, 此处应为{wanted.zh}",
+        f"{what} is {found.en}, here {wanted.en} is wanted",
     )
     return Problem("wrong-unit", use.mark, text)
 
 
-_NO_UNIT = Text("无 (开关量或计数)", "no unit (a condition or a count)")
+def _spoken(unit: str) -> Text:
+    if unit:
+        return Text(f'以 "{unit}" 为单位的量', f'a quantity in "{unit}"')
+    return Text("开关量或计数 (无单位)", "a condition or a count (no unit)")
 
 
 def _expression(use: Use, points: Mapping[str, Point]) -> Iterator[Problem]:
@@ -174,7 +182,7 @@ def _expression(use: Use, points: Mapping[str, Point]) -> Iterator[Problem]:
         return
     unknown = [name for name in expression.names if name not in points]
     if unknown:
-        yield from (_unknown(name, use.mark, points) for name in unknown)
+        yield from (unknown_point(name, use.mark, points) for name in unknown)
         return
     try:
         unit = unit_of(expression.tree, {name: points[name].unit for name in expression.names})
@@ -185,7 +193,8 @@ def _expression(use: Use, points: Mapping[str, Point]) -> Iterator[Problem]:
         yield _wrong_unit(use, f'"{use.text}"', unit)
 
 
-def _unknown(name: str, mark: Mark, points: Mapping[str, Point]) -> Problem:
-    hint = did_you_mean(name, points, listed=0)
+def unknown_point(name: str, mark: Mark, points: Mapping[str, Point]) -> Problem:
+    """The problem of a point that does not exist, with the nearest that does."""
+    hint = did_you_mean(name, points, listed=0, near=0.75)
     text = Text(f'没有点 "{name}"{hint.zh}', f'no point "{name}"{hint.en}')
     return Problem("unknown-point", mark, text)
