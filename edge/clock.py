@@ -37,6 +37,14 @@ class Clock:
         """Site time in seconds."""
         return self._monotonic() + self._offset
 
+    def uptime(self) -> float:
+        """The raw monotonic seconds; comparable within one boot of the machine only."""
+        return self._monotonic()
+
+    def resume(self, at: float) -> None:
+        """Go on from the site time `at`, where a former process stopped; at start only."""
+        self._offset = at - self._monotonic()
+
     def wall(self) -> float:
         """Unix time in seconds."""
         return self._wall()

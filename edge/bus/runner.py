@@ -92,7 +92,7 @@ class BusRunner:
         self.up = False
         self.down_reason: Text | None = None
         self._sink, self._clock, self._events = sink, clock, events
-        self._down_since = clock.now()
+        self.since = self._down_since = clock.now()
         self._driver: Driver | None = None
         self._planned = [
             Planned(0.0, i, p, index[p.points[0]], self.devices[p.device], phase(p))

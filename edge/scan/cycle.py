@@ -72,7 +72,7 @@ class Scan:
     """The controller's middle. Bus tasks deliver into it, commands ask it, `step` decides.
 
     `run` executes a program on the image. `wake` is called when something arrived. `cold_for` is
-    how long after a cold start nothing is written (seconds of site time, from the first step).
+    how long after a cold start nothing is written, in seconds from the first step.
     """
 
     def __init__(
@@ -82,8 +82,6 @@ class Scan:
         programs: Programs,
         run: Run,
         events: Events,
-        *,
-        cold_for: float = 0.0,
     ) -> None:
         self.site, self.programs, self._events, self._run = site, programs, events, run
         self.index = site.index()
@@ -109,7 +107,7 @@ class Scan:
         virtual = [i for i, p in enumerate(site.points) if p.role is Role.VIRTUAL]
         self._virtual = np.asarray(virtual, np.int32)
         self._next_age = -math.inf
-        self._cold_for, self._cold_until = cold_for, -math.inf
+        self.cold_for, self._cold_until = 0.0, -math.inf
         self._agenda_until = [-math.inf] * len(programs.agendas)
         self._last_wall = -math.inf
         self._control_ok = True
@@ -253,7 +251,7 @@ class Scan:
     def _release(self, now: float) -> None:
         """Let outputs go whose inputs are known: their rules start anew from the read-back."""
         if math.isinf(self._cold_until):
-            self._cold_until = now + self._cold_for
+            self._cold_until = now + self.cold_for
         if now < self._cold_until:
             return
         released = self.outputs.ready()

@@ -1,0 +1,264 @@
+"""What starts and stops in which order; the only place that creates tasks.
+
+    start   lock · journal · what was kept · scan · outboxes · buses, uplinks, API, scan task
+    stop    no more commands · explicit failsafe values · mailboxes empty (at most 3 s) · buses
+            · state kept · outboxes and journal closed
+
+The scan task is not supervised: if it ends, everything ends and systemd starts the next process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+from edge.app import retain
+from edge.app.notify import Notify
+from edge.app.timing import Timings
+from edge.app.uplinks import Uplinks
+from edge.app.view import AppView
+from edge.blocks.kind import Kind
+from edge.bus.runner import BusRunner, spread
+from edge.clock import Clock
+from edge.commands import Answer, Commands
+from edge.driver import Write
+from edge.errors import Fatal
+from edge.events import ALARM, COMMAND, OBSERVING, SCAN_OVERRUN, STARTED, STOPPED, STOPPING, Events
+from edge.hmi.server import Server
+from edge.rules.compile import compile_site
+from edge.rules.kernel import compile_kernel
+from edge.scan.cycle import PROTECT_FAILURES, Scan
+from edge.scan.alarms import Transition
+from edge.site.site import Site
+from edge.store.database import Ballast
+from edge.store.journal import Journal
+from edge.store.state import Lock
+from edge.store.writer import Writer
+from edge.supervise import supervise
+
+BROKEN = 70  # sysexits.h EX_SOFTWARE
+FLUSH = 3.0  # seconds that the last writes may take at an ordered stop
+TRUST_EVERY = 10.0  # seconds between looks whether the wall clock is synchronised
+
+
+class Controller:
+    """One site, running. Made by `edge.app.build`; `run` is called once."""
+
+    def __init__(
+        self,
+        site: Site,
+        kinds: Mapping[str, Kind],
+        *,
+        directory: Path,
+        socket: Path,
+        observe: bool,
+        clock: Clock,
+        threaded: bool,
+    ) -> None:
+        self.site, self.clock, self.observe = site, clock, observe
+        self.events = Events(site.language)
+        self.timings = Timings()
+        self.trusted = clock.trusted()
+        self.directory, self._socket = directory, socket
+        self._kernel = compile_kernel()
+        programs = compile_site(site, kinds)
+        self.scan = Scan(site, kinds, programs, self._kernel.run, self.events)
+        self.scan.wake = self._wake
+        phase, index = spread(site.buses), site.index()
+        self.buses = {
+            bus.id: BusRunner(bus, index, phase, self.scan, clock, self.events)
+            for bus in site.buses
+        }
+        self.started = asyncio.Event()
+        self.writer = Writer(threaded=threaded)
+        self.ballast = Ballast(directory / "ballast")
+        self.journal = Journal(
+            directory / "journal.db", self.writer, self.ballast, clock, self.events
+        )
+        self.uplinks = Uplinks(self)
+        self.commands = Commands(site, self.scan.image, ask=self.scan.ask, answer=self._answered)
+        self.view = AppView(self, kinds)
+        self.recorded: asyncio.Future[int] | None = None  # the journal's promise for an answer
+        self._notify = Notify()
+        self._fed = 0.0
+        self._last = 0.0
+        self._arrived = False
+        self._turn: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._overrun = False
+
+    async def run(self, stop: asyncio.Future[str]) -> int:
+        """Run until `stop` brings the reason; returns the exit code."""
+        async with AsyncExitStack() as stack:
+            stack.enter_context(Lock(self.directory))
+            stack.push_async_callback(self.writer.close)
+            await self.journal.open()
+            stack.push_async_callback(self.journal.close)
+            await self._take_up()
+            await self.uplinks.open()
+            stack.push_async_callback(self.uplinks.close)
+            code = await self._serve_until(stop)
+        self.events.emit(STOPPED)
+        return code
+
+    async def _serve_until(self, stop: asyncio.Future[str]) -> int:
+        code = 0
+        try:
+            await self._serve(stop)
+        except* Fatal:
+            code = BROKEN
+        return code
+
+    async def _take_up(self) -> None:
+        kept = await retain.take_up(self.journal, self.clock)
+        self.scan.cold_for = 0.0 if kept.warm else self.site.startup_delay
+        self.scan.restore(kept.data.get("scan", {}))
+        self.commands.restore(kept.data.get("commands"), self.clock.now(), self.clock.wall())
+
+    async def _serve(self, stop: asyncio.Future[str]) -> None:
+        self.events.emit(
+            STARTED, site=self.site.name, points=len(self.site.points),
+            rules=len(self.site.rules), alarms=len(self.site.alarms),
+        )  # fmt: skip
+        if self.observe:
+            self.events.emit(OBSERVING)
+        async with asyncio.TaskGroup() as group:
+            edge = {
+                **{f"bus {name}": runner.run for name, runner in self.buses.items()},
+                **self.uplinks.tasks(),
+                "api": Server(self.view, self._socket).run,
+                "housekeeping": self._keep_house,
+            }
+            tasks = {
+                name: group.create_task(supervise(name, run, self.clock, self.events), name=name)
+                for name, run in edge.items()
+            }
+            tasks["scan"] = group.create_task(self._scan(), name="scan")
+            reason = await stop
+            await self._stop(reason)
+            for task in tasks.values():
+                task.cancel()
+
+    async def _stop(self, reason: str) -> None:
+        self.events.emit(STOPPING, reason=reason)
+        self._notify.stopping(reason)
+        self.commands.closed = True
+        self._post(self.scan.failsafe(self.clock.now()))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH):
+                while any(len(b.mailbox) for b in self.buses.values() if b.up):
+                    await asyncio.sleep(0.02)
+        retain.save(self.journal, self.clock, self.scan, self.commands.retain())
+
+    # The scan task.
+
+    async def _scan(self) -> None:
+        self._last = asyncio.get_running_loop().time()
+        while True:
+            self._step()
+            await self._next_turn()
+
+    def _step(self) -> None:
+        loop = asyncio.get_running_loop()
+        began = time.perf_counter()
+        self._arrived = False
+        self._last = loop.time()
+        now, wall = self.clock.now(), self.clock.wall()
+        outcome = self.scan.step(now, wall, self.trusted)
+        self._post(outcome.writes)
+        self.commands.step(now, wall)
+        if outcome.changed:
+            self.uplinks.changed(outcome.changed, self.scan.image, now, wall)
+        for transition in outcome.transitions:
+            self._alarm(transition)
+        if outcome.transitions:
+            retain.save_alarms(self.journal, self.scan)
+        if self.scan.waiting:
+            self._arrived = True
+        self._finish(time.perf_counter() - began, now)
+
+    def _finish(self, took: float, now: float) -> None:
+        self.timings.add(took)
+        late = took > self.site.scan_max
+        if late:
+            self.timings.overruns += 1
+            if not self._overrun:
+                self.events.emit(
+                    SCAN_OVERRUN, took_ms=took * 1e3, limit_ms=self.site.scan_max * 1e3
+                )
+        self._overrun = late
+        if self.scan.protect_failures >= PROTECT_FAILURES:
+            raise Fatal
+        if not self.started.is_set():
+            self.started.set()
+            self._notify.ready(self.site.name.of(self.site.language))
+        if self._notify.interval and not late and now - self._fed >= self._notify.interval:
+            self._fed = now
+            self._notify.watchdog()
+
+    def _post(self, writes: list[tuple[str, Write]]) -> None:
+        if self.observe:
+            return
+        now = self.clock.now()
+        for bus, write in writes:
+            self.buses[bus].mailbox.put(write, now)
+
+    async def _next_turn(self) -> None:
+        """Wait until something arrived, at least scan.min after the last step, or scan.max."""
+        loop = asyncio.get_running_loop()
+        self._turn = loop.create_future()
+        pause = self.site.scan_min if self._arrived else self.site.scan_max
+        self._timer = loop.call_at(self._last + pause, self._go)
+        try:
+            await self._turn
+        finally:
+            self._timer.cancel()
+            self._turn = None
+
+    def _wake(self) -> None:
+        if self._arrived:
+            return
+        self._arrived = True
+        if self._turn is None or self._timer is None:
+            return
+        loop = asyncio.get_running_loop()
+        due = self._last + self.site.scan_min
+        if loop.time() >= due:
+            self._go()
+        elif self._timer.when() > due:
+            self._timer.cancel()
+            self._timer = loop.call_at(due, self._go)
+
+    def _go(self) -> None:
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)
+
+    # What happened, into the journal; from there it goes upstream.
+
+    def _alarm(self, transition: Transition) -> None:
+        self.events.emit(
+            ALARM, alarm=transition.alarm.id, state=transition.state.value,
+            text=transition.alarm.text,
+        )  # fmt: skip
+        self.journal.add("alarm", transition.as_json())
+        self.uplinks.alarm(transition)
+
+    def _answered(self, answer: Answer) -> None:
+        self.events.emit(
+            COMMAND, id=answer.id, point=answer.point, value=answer.value, state=answer.state,
+            code=answer.code,
+        )  # fmt: skip
+        self.recorded = self.journal.add("command", answer.as_json())
+
+    async def _keep_house(self) -> None:
+        """Look after the clock's trust, and keep state once a minute."""
+        due = self.clock.now() + retain.EVERY
+        while True:
+            await asyncio.sleep(TRUST_EVERY)
+            self.trusted = self.clock.trusted()
+            if self.clock.now() >= due:
+                due = self.clock.now() + retain.EVERY
+                retain.save(self.journal, self.clock, self.scan, self.commands.retain())

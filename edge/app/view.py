@@ -1,0 +1,259 @@
+"""A running controller as its local API sees it: the implementation of `edge.hmi.view.View`.
+
+Only gathers and translates; whatever is decided is decided in the scan, in `edge.commands` or by a
+bus task. Called on the loop by `edge.hmi.server`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import edge
+from edge.blocks.kind import Kind, references
+from edge.bus.runner import BusRunner
+from edge.errors import DriverError
+from edge.hmi.model import model
+from edge.hmi.view import Json, Refused, Values, both, number
+from edge.image.slots import Slot
+from edge.rules.explain import explain
+from edge.scan.alarms import AlarmState, State
+from edge.site.site import Site
+from edge.text import Text
+
+if TYPE_CHECKING:
+    from edge.app.controller import Controller
+
+MOST_RECORDS = 5000
+NO_POINT = Text('没有点 "{point}"{near}', 'no point "{point}"{near}')
+NO_ALARM = Text('没有报警 "{alarm}"{near}', 'no alarm "{alarm}"{near}')
+SUPERSEDED = Text(
+    "报警 {alarm} 已是第 {n} 次发生, 请刷新后再确认",
+    "alarm {alarm} is at its occurrence {n} by now; look again before you answer it",
+)
+NOT_NEEDED = Text("报警 {alarm} 现在无需 {op}", "alarm {alarm} needs no {op} now")
+STILL_ACTIVE = Text(
+    "报警 {alarm} 的原因仍在, 不能复位", "the cause of {alarm} still stands: it cannot be reset"
+)
+BAD_OP = Text("不支持的操作 {op}, 可用 ack、reset", "no operation {op}; use ack or reset")
+NOT_FIELD = Text("{point} 不在现场设备上, 没有可读的原始值", "{point} is not on a field device")
+READ_FAILED = Text("读 {point} 失败: {reason}", "reading {point} failed: {reason}")
+
+
+class AppView:
+    """Plain data about one controller."""
+
+    def __init__(self, controller: Controller, kinds: Mapping[str, Kind]) -> None:
+        self._c = controller
+        self._model = model(controller.site)
+        self._started = controller.clock.wall()
+        self._names = _requesters(controller.site, kinds)
+
+    def model(self) -> Json:
+        """What does not change while running."""
+        return self._model
+
+    def values(self) -> Values:
+        """All values now."""
+        clock, image = self._c.clock, self._c.scan.image
+        count = image.points
+        return Values(
+            clock.now(), clock.wall(), image.value[:count], image.quality[:count], image.stamp
+        )
+
+    def state(self) -> Json:
+        """Outputs and their owners, holds of persons, alarms, latest commands."""
+        return {
+            "clock": "trusted" if self._c.trusted else "untrusted",
+            "observe": self._c.observe,
+            "outputs": self._outputs(),
+            "holds": self._c.commands.holds(self._c.clock),
+            "alarms": self._alarms(),
+            "commands": [answer.as_json() for answer in self._c.commands.latest()],
+        }
+
+    def explain(self, point: str) -> Json:
+        """Why the point has its value."""
+        self._known(point)
+        scan = self._c.scan
+        found = explain(
+            self._c.site, scan.programs, scan.image, point, self._c.clock.now(),
+            commands=self._c.commands.names(),
+        )  # fmt: skip
+        return found.as_json()
+
+    async def alarms(self, since: float, until: float) -> list[Json]:
+        """Alarm transitions between two Unix times, oldest first."""
+        found = []
+        for record in await self._c.journal.records():
+            if record.kind == "alarm" and since * 1e3 <= record.wall <= until * 1e3:
+                entry = json.loads(record.data)
+                found.append(
+                    {
+                        "id": entry["alarm"], "n": entry["n"], "t": record.wall / 1e3,
+                        "state": entry["state"], "priority": entry["priority"],
+                        "by": entry["by"], "numbers": entry["numbers"],
+                    }
+                )  # fmt: skip
+        return found[-MOST_RECORDS:]
+
+    async def alarm(self, alarm: str, op: str, n: int, user: str) -> Json:
+        """Acknowledge or reset one occurrence; `reset` also takes the id of an interlock."""
+        now, wall, scan = self._c.clock.now(), self._c.clock.wall(), self._c.scan
+        if op == "reset" and scan.reset_interlock(alarm):
+            return {"id": alarm, "state": "RESET"}
+        row = scan.alarms.states.get(alarm)
+        if row is None:
+            near = _near(alarm, list(scan.alarms.states))
+            raise Refused("UNKNOWN_ALARM", NO_ALARM.format(alarm=alarm, near=near), alarm=alarm)
+        if n not in (0, row.occurrence):
+            text = SUPERSEDED.format(alarm=alarm, n=row.occurrence)
+            raise Refused("SUPERSEDED", text, alarm=alarm, n=row.occurrence)
+        acts: dict[str, Callable[[], bool]] = {
+            "ack": lambda: scan.alarms.acknowledge(alarm, row.occurrence, user, now, wall),
+            "reset": lambda: scan.alarms.reset(alarm, user, now, wall),
+        }
+        if op not in acts:
+            raise Refused("MALFORMED", BAD_OP.format(op=op), op=op)
+        if not acts[op]():
+            if op == "reset" and row.active:
+                raise Refused("STILL_ACTIVE", STILL_ACTIVE.format(alarm=alarm), alarm=alarm)
+            raise Refused("NOT_NEEDED", NOT_NEEDED.format(alarm=alarm, op=op), alarm=alarm)
+        scan.wake()
+        return self.alarm_state(row)
+
+    async def command(self, envelope: Json, user: str) -> Json:
+        """Take a command at slot `local`."""
+        answer = self._c.commands.receive(
+            envelope, via="local", user=user, now=self._c.clock.now(), wall=self._c.clock.wall(),
+            trusted=self._c.trusted,
+        )  # fmt: skip
+        return answer.as_json()
+
+    def command_state(self, command: str) -> Json | None:
+        """The present answer to a command."""
+        answer = self._c.commands.answer_to(command)
+        return None if answer is None else answer.as_json()
+
+    def health(self) -> Json:
+        """How the controller itself is."""
+        timings = self._c.timings
+        return {
+            "site": self._c.site.id,
+            "version": edge.__version__,
+            "pid": os.getpid(),
+            "started": self._started,
+            "observe": self._c.observe,
+            "scan": {
+                "steps": timings.count,
+                "p50_ms": round(timings.percentile(50) * 1e3, 3),
+                "p99_ms": round(timings.percentile(99) * 1e3, 3),
+                "max_ms": round(timings.longest * 1e3, 3),
+                "overruns": timings.overruns,
+            },
+            "buses": [self._bus(runner) for runner in self._c.buses.values()],
+            "uplinks": self._c.uplinks.health(),
+            "events": dict(self._c.events.counts),
+        }
+
+    async def read(self, point: str) -> Json:
+        """Ask the field for one point now."""
+        self._known(point)
+        config = self._c.site.points[self._c.scan.index[point]]
+        runner = self._runner(config.device)
+        if runner is None or config.device is None:
+            raise Refused("NOT_A_FIELD_POINT", NOT_FIELD.format(point=point), point=point)
+        try:
+            raw = await runner.raw(config.device, point)
+        except DriverError as error:
+            text = READ_FAILED.format(point=point, reason=error.reason)
+            raise Refused("READ_FAILED", text, point=point) from error
+        at = self._c.scan.index[point]
+        return {
+            "point": point,
+            "driver": runner.bus.kind.name,
+            "device": config.device,
+            "unit": config.unit,
+            "raw": raw.hex(),
+            "value": number(float(self._c.scan.image.value[at])),
+            "quality": int(self._c.scan.image.quality[at]),
+        }
+
+    def _known(self, point: str) -> None:
+        index = self._c.scan.index
+        if point not in index:
+            near = _near(point, list(index))
+            raise Refused("UNKNOWN_POINT", NO_POINT.format(point=point, near=near), point=point)
+
+    def _runner(self, device: str | None) -> BusRunner | None:
+        for runner in self._c.buses.values():
+            if device in runner.devices:
+                return runner
+        return None
+
+    def _outputs(self) -> Json:
+        scan, names = self._c.scan, self._names
+        commands = self._c.commands.names()
+        found = {}
+        for point, c in scan.ordinals.items():
+            slot = int(scan.image.owner[c])
+            by = commands.get((point, slot)) or names.get((point, slot), "")
+            found[point] = {"value": number(float(scan.image.target[c])), "slot": slot, "by": by}
+        return found
+
+    def _alarms(self) -> list[Json]:
+        rows = [r for r in self._c.scan.alarms.states.values() if r.state is not State.NORMAL]
+        worst = sorted(rows, key=lambda r: (r.alarm.priority, r.state is not State.UNACK, r.raised))
+        return [self.alarm_state(row) for row in worst]
+
+    def alarm_state(self, row: AlarmState) -> Json:
+        """An alarm as the snapshot shows it."""
+        return {
+            "id": row.alarm.id, "n": row.occurrence, "priority": row.alarm.priority,
+            "state": row.state.value, "raised": number(row.raised_wall), "by": row.acked_by,
+            "numbers": self._c.scan.alarms.live_numbers(row.alarm),
+        }  # fmt: skip
+
+    def _bus(self, runner: BusRunner) -> Json:
+        now, clock = self._c.clock.now(), self._c.clock
+        return {
+            "id": runner.bus.id, "driver": runner.bus.kind.name, "up": runner.up,
+            "reason": None if runner.down_reason is None else both(runner.down_reason),
+            "requests": runner.counters.requests, "writes": runner.counters.writes,
+            "errors": runner.counters.failures, "overruns": runner.overruns,
+            "busy": round(runner.counters.busy / max(now - runner.since, 1e-9), 4),
+            "devices": [
+                {
+                    "id": d.id, "online": d.online and runner.up,
+                    "since": None if d.online else clock.wall_at(d.offline_since),
+                    "polls": d.requests, "errors": d.timeouts + d.refused,
+                    "last": None if math.isinf(d.last_answer) else clock.wall_at(d.last_answer),
+                }
+                for d in runner.devices.values()
+            ],
+        }  # fmt: skip
+
+
+def _requesters(site: Site, kinds: Mapping[str, Kind]) -> dict[tuple[str, int], str]:
+    """Which rule, interlock or panel asks for a point at a slot."""
+    found = {
+        (reference.text, kinds[rule.kind].slot): rule.id
+        for rule in site.rules
+        for reference in references(rule.model)
+        if reference.role == "output"
+    }
+    for interlock in site.interlocks:
+        found |= {(name, int(Slot.PROTECT)): interlock.id for name in interlock.trip}
+    for panel in site.annunciators:
+        names = (panel.beacon, panel.buzzer, panel.relay)
+        found |= {(name, int(Slot.CONTROL)): panel.id for name in names if name is not None}
+    return found
+
+
+def _near(name: str, known: list[str]) -> Text:
+    near = difflib.get_close_matches(name, known, 1)
+    return Text(f"; 是否 {near[0]}?", f"; did you mean {near[0]}?") if near else Text("", "")
