@@ -64,7 +64,7 @@ def test_every_command_has_a_line_in_the_list(lang: str) -> None:
         assert (text.zh if lang == "zh" else text.en) in shown.output
 
 
-OWN = ("watch", "alarms", "ack", "reset", "set", "release", "read", "health", "run",
+OWN = ("watch", "demo", "alarms", "ack", "reset", "set", "release", "read", "health", "run",
        "completion")  # fmt: skip
 
 
