@@ -1,0 +1,262 @@
+"""A group of pumps that stand in for each other: who is available, who runs, who comes next.
+
+It knows nothing of pressure: the booster says how many should run and how fast. Called by the
+booster's step; a pump's operands begin at `r`, its state at `t`.
+"""
+
+from __future__ import annotations
+
+from math import isnan, nan
+from typing import Annotated, Any
+
+from pydantic import GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
+
+from edge.blocks.kind import (
+    TARGET_OPERANDS,
+    AlarmTemplate,
+    Input,
+    Published,
+    Source,
+    Target,
+    usable,
+)
+from edge.blocks.output import ACTUAL, DECIDED, OURS, OWNER, ask
+from edge.blocks.timing import lasted
+from edge.image.image import Bits, Floats, Index
+from edge.image.slots import Slot
+from edge.schema.model import Model
+from edge.text import Text
+
+
+class Pump(Model):
+    """`booster.p1` stands for its points `.run`, `.speed`, `.running` and `.fault`.
+
+    `running` is the run feedback, `fault` the trip contact, `hoa` the contact of a hard-wired
+    Hand-Off-Auto switch: 1 in AUTO.
+    """
+
+    run: Annotated[str, Target("")]
+    speed: Annotated[str, Target("%")]
+    running: Annotated[Source, Input("")]
+    fault: Annotated[Source | None, Input("")] = None
+    hoa: Annotated[Source | None, Input("")] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {name: f"{value}.{name}" for name in ("run", "speed", "running", "fault")}
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler, /
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "examples": ["booster.p1"]}, handler(schema)]}
+
+
+STOPPED, STARTING, RUNNING, TRIPPED, FAILED, NOT_AUTO, BLOCKED, FORCED = range(8)
+
+STATES = {
+    STOPPED: Text("停止", "stopped"),
+    STARTING: Text("启动中", "starting"),
+    RUNNING: Text("运行", "running"),
+    TRIPPED: Text("故障跳停", "tripped"),
+    FAILED: Text("启动失败", "failed to start"),
+    NOT_AUTO: Text("非自动", "not in AUTO"),
+    BLOCKED: Text("被闭锁", "held off by a stronger slot"),
+    FORCED: Text("被强制运行", "held on by a stronger slot"),
+}
+
+MIN_TIME = float(Slot.MIN_TIME)
+RUN, SPEED, FEEDBACK, FAULT, HOA, PUMP_OPERANDS = 0, TARGET_OPERANDS, 8, 9, 10, 11
+WANTED, NO_FEEDBACK_AT, FAILED_AT, HOURS, PUMP_STATES = range(5)
+
+
+def adopt_pump(v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int) -> bool:
+    """Take a running pump as running; False while nobody knows whether it does."""
+    running, actual = ops[r + FEEDBACK], ops[r + RUN + ACTUAL]
+    st[t + NO_FEEDBACK_AT] = nan
+    if isnan(st[t + HOURS]):
+        st[t + HOURS] = 0.0
+    if usable(v, q, running):
+        st[t + WANTED] = 1.0 if v[running] != 0.0 else 0.0
+        return True
+    if usable(v, q, actual):
+        st[t + WANTED] = 1.0 if v[actual] != 0.0 else 0.0
+        return True
+    st[t + WANTED] = 0.0
+    return False
+
+
+def pump_state(
+    v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int,
+    now: float, start_time: float, low: bool,
+) -> int:  # fmt: skip
+    """What the pump is doing, and whether its start has failed.
+
+    A start has failed after `start_time` without run feedback. When the feedback itself is bad the
+    pump is believed, unless the pressure stays `low` for twice that time.
+    """
+    fault, hoa, running = ops[r + FAULT], ops[r + HOA], ops[r + FEEDBACK]
+    driven, owner = v[ops[r + RUN + DECIDED]], v[ops[r + RUN + OWNER]]
+    wanted = st[t + WANTED] == 1.0
+    known = usable(v, q, running)
+    runs = v[running] != 0.0 if known else wanted and not low
+    missing = wanted and driven > 0.5 and not runs
+    if usable(v, q, hoa) and v[hoa] == 0.0:
+        st[t + NO_FEEDBACK_AT], st[t + FAILED_AT] = nan, nan
+        return NOT_AUTO
+    if lasted(st, t + NO_FEEDBACK_AT, missing, now, start_time if known else 2.0 * start_time):
+        st[t + FAILED_AT] = now
+    if usable(v, q, fault) and v[fault] != 0.0:
+        return TRIPPED
+    if not isnan(st[t + FAILED_AT]):
+        return FAILED
+    if 0.0 < owner < OURS and driven > 0.5:
+        return FORCED
+    if 0.0 < owner < OURS and owner != MIN_TIME:  # a minimum off-time only delays the start
+        return BLOCKED
+    if not wanted:
+        return STOPPED
+    return RUNNING if runs else STARTING
+
+
+def available(state: float) -> bool:
+    """Whether a pump in this state may be started or go on running by our command."""
+    return state <= RUNNING
+
+
+def forgive(st: Floats, t: int, now: float, retry: float, reset: bool) -> None:
+    """A failed start may be tried again after `retry` seconds, or at once after a reset."""
+    if reset or now - st[t + FAILED_AT] >= retry:
+        st[t + FAILED_AT] = nan
+
+
+def next_to_start(
+    v: Floats, q: Bits, ops: Index, r: int, shown: int, n: int, st: Floats, t: int, fixed: bool
+) -> int:  # fmt: skip
+    """The available pump to start, -1 for none: one that turns already, else the least hours."""
+    best, least, turning = -1, 0.0, False
+    for i in range(n):
+        pump = t + i * PUMP_STATES
+        if st[pump + WANTED] == 1.0 or not available(v[ops[shown + 2 * i]]):
+            continue
+        running = ops[r + i * PUMP_OPERANDS + FEEDBACK]
+        turns = usable(v, q, running) and v[running] != 0.0
+        hours = 0.0 if fixed else st[pump + HOURS]
+        if best < 0 or (turns and not turning) or (turns == turning and hours < least):
+            best, least, turning = i, hours, turns
+    return best
+
+
+def next_to_stop(n: int, st: Floats, t: int, fixed: bool) -> int:
+    """The running pump to stop, -1 for none: the one with the most hours, or the last one."""
+    best, most = -1, 0.0
+    for i in range(n):
+        pump = t + i * PUMP_STATES
+        hours = 0.0 if fixed else st[pump + HOURS]
+        if st[pump + WANTED] == 1.0 and (best < 0 or hours >= most):
+            best, most = i, hours
+    return best
+
+
+def choose(
+    v: Floats, q: Bits, ops: Index, r: int, shown: int, n: int,
+    st: Floats, t: int, count: int, fixed: bool,
+) -> int:  # fmt: skip
+    """Make `count` pumps run, as far as there are any; gives how many do."""
+    running = 0
+    for i in range(n):
+        state = v[ops[shown + 2 * i]]
+        if not available(state):
+            st[t + i * PUMP_STATES + WANTED] = 0.0
+        if st[t + i * PUMP_STATES + WANTED] == 1.0 or state == FORCED:
+            running += 1
+    while running < count:
+        i = next_to_start(v, q, ops, r, shown, n, st, t, fixed)
+        if i < 0:
+            break
+        st[t + i * PUMP_STATES + WANTED] = 1.0
+        running += 1
+    while running > count:
+        i = next_to_stop(n, st, t, fixed)
+        if i < 0:
+            break
+        st[t + i * PUMP_STATES + WANTED] = 0.0
+        running -= 1
+    return running
+
+
+def taken_speed(
+    v: Floats, q: Bits, ops: Index, r: int, n: int, st: Floats, t: int
+) -> float:  # fmt: skip
+    """The speed to follow while no running pump takes ours; NaN when one does, or none runs."""
+    speed = nan
+    for i in range(n):
+        o = r + i * PUMP_OPERANDS + SPEED
+        if st[t + i * PUMP_STATES + WANTED] != 1.0:
+            continue
+        own = foreign_speed(v, q, ops, o)
+        if isnan(own):
+            return nan
+        speed = own if isnan(speed) or own > speed else speed
+    return speed
+
+
+def foreign_speed(v: Floats, q: Bits, ops: Index, o: int) -> float:
+    """The speed of a pump that is not ours to set at this moment, NaN when it is or nobody knows.
+
+    Not ours: a stronger slot won, nothing was driven yet, or it comes back from HAND.
+    """
+    owner, decided, actual = v[ops[o + OWNER]], v[ops[o + DECIDED]], ops[o + ACTUAL]
+    if owner == OURS and not isnan(decided):
+        return nan
+    if 0.0 < owner < OURS and not isnan(decided):
+        return float(decided)
+    return float(v[actual]) if usable(v, q, actual) else nan
+
+
+def command(
+    v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int,
+    state: float, speed: float, bits: int,
+) -> None:  # fmt: skip
+    """Ask for run and speed; of a pump that is not in AUTO nothing."""
+    wanted = st[t + WANTED]
+    if state == NOT_AUTO:
+        wanted, speed = nan, nan
+    elif wanted != 1.0 and state != FORCED:
+        speed = 0.0
+    ask(v, q, ops, r + RUN, wanted, bits)
+    ask(v, q, ops, r + SPEED, speed, bits)
+
+
+def pump_points(i: int) -> tuple[Published, ...]:
+    """What the pump with number `i` shows; the booster's step writes them in this order."""
+    return (
+        Published(f"pump{i}", "", Text(f"{i}号泵状态", f"state of pump {i}"), STATES),
+        Published(f"pump{i}_hours", "h", Text(f"{i}号泵运行时间", f"running time of pump {i}")),
+    )
+
+
+def pump_alarms(i: int) -> tuple[AlarmTemplate, ...]:
+    """The alarms of the pump with number `i`."""
+    shows = (f"{{rule}}.pump{i}", f"{{rule}}.pump{i}_hours", "{rule}.pressure")
+    hoa = Text("查看手停自开关", "look at the hand-off-auto switch")
+    breaker = Text("检查断路器和热继电器", "check breaker and overload relay")
+    code = Text("读变频器故障代码", "read the drive's fault code")
+    return (
+        AlarmTemplate(
+            f"{{RULE}}_PUMP{i}_TRIP", f"{{rule}}.pump{i} == {TRIPPED}", 2,
+            Text(f"{i}号水泵故障跳停", f"Pump {i} tripped"),
+            (code, Text("查看电流", "look at the current"),
+             Text("断电隔离后手盘轴是否灵活", "isolated: does the shaft turn by hand?")),
+            shows=shows,
+        ),
+        AlarmTemplate(
+            f"{{RULE}}_PUMP{i}_FAIL_START", f"{{rule}}.pump{i} == {FAILED}", 2,
+            Text(f"{i}号水泵启动失败", f"Pump {i} failed to start"), (hoa, breaker, code),
+            shows=shows,
+        ),
+    )  # fmt: skip
