@@ -1,0 +1,1 @@
+"""Benchmarks of the controller, each against a limit or a peer in the same run: `make bench`."""
