@@ -21,6 +21,7 @@ from edge.cli.command import (
     say,
     socket_option,
 )
+from edge.cli.completion import alarms as complete_alarms
 from edge.cli.points import duration_text
 from edge.text import Language, Text
 
@@ -80,7 +81,7 @@ other output.
 """,
     )
 )
-@click.argument("alarm", nargs=-1, required=True)
+@click.argument("alarm", nargs=-1, required=True, shell_complete=complete_alarms)
 @socket_option
 def ack(alarm: Sequence[str], socket: str | None) -> int:
     """Acknowledge each alarm by the occurrence that is shown now."""
@@ -101,7 +102,7 @@ Reset a latched alarm or interlock; refused while its cause stands.
 """,
     )
 )
-@click.argument("alarm", nargs=-1, required=True)
+@click.argument("alarm", nargs=-1, required=True, shell_complete=complete_alarms)
 @socket_option
 def reset(alarm: Sequence[str], socket: str | None) -> int:
     """Reset each alarm by the occurrence that is shown now."""
@@ -154,7 +155,7 @@ def _answer(op: str, wanted: Sequence[str], socket: str | None) -> int:
 def _interlock(client: Client, name: str, active: list[str]) -> int:
     """The occurrence to name for something that is no present alarm: 0, the server decides."""
     model = client.get("model")
-    known = [*model["alarms"], *model.get("interlocks", [])]
+    known = [*model["alarms"], *model["interlocks"]]
     if name in known:
         return 0
     close = get_close_matches(name, active + known, 1, 0.4)

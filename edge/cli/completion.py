@@ -22,6 +22,29 @@ WHERE = {
 }
 
 
+def points(ctx: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    """The running controller's points, for the shell; nothing when none answers."""
+    return [name for name in _known(ctx, "points") if name.startswith(begun)]
+
+
+def alarms(ctx: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    """The running controller's alarms and interlocks, for the shell."""
+    return [name for name in _known(ctx, "alarms") if name.startswith(begun)]
+
+
+def _known(ctx: click.Context, what: str) -> list[str]:
+    from edge.cli.client import Client
+    from edge.cli.command import Failed
+
+    try:
+        model = Client(ctx.params.get("socket")).get("model")
+    except Failed:
+        return []
+    if what == "points":
+        return [point["id"] for point in model["points"]]
+    return [*model["alarms"], *model["interlocks"]]
+
+
 @command(
     Text(
         """

@@ -26,6 +26,7 @@ from edge.cli.command import (
     option,
     socket_option,
 )
+from edge.cli.completion import points as complete_points
 from edge.cli.points import unknown
 from edge.cli.words import orders, words
 from edge.driver import Driver, Poll, Sample
@@ -53,7 +54,7 @@ in all four word orders, so that you see which one is plausible.
 """,
     )
 )
-@click.argument("points", nargs=-1, required=True)
+@click.argument("points", nargs=-1, required=True, shell_complete=complete_points)
 @option("--site", type=click.Path(path_type=Path), metavar="SITE",
         text=Text("站点文件; 没有控制器运行时需要", "the site; needed when none runs"))  # fmt: skip
 @json_option

@@ -22,6 +22,7 @@ from edge.cli.command import (
     say,
     socket_option,
 )
+from edge.cli.completion import points as complete_points
 from edge.cli.points import Shown, duration_text, number_text, unknown
 from edge.text import Text
 
@@ -57,7 +58,7 @@ whether the equipment really followed.
     ),
     context_settings={"ignore_unknown_options": True},  # a value may be negative
 )
-@click.argument("point")
+@click.argument("point", shell_complete=complete_points)
 @click.argument("value")
 @option("--for", "lasting", required=True, metavar="DURATION",
         text=Text("多久, 如 30min", "for how long, as 30min"))  # fmt: skip
@@ -96,7 +97,7 @@ Give an output back to automatic control.
 """,
     )
 )
-@click.argument("point")
+@click.argument("point", shell_complete=complete_points)
 @socket_option
 def release(point: str, socket: str | None) -> int:
     """Release what is held by hand at this point."""

@@ -11,6 +11,7 @@ import click
 
 from edge.cli.client import Client, Json
 from edge.cli.command import OK, command, json_option, language, option, socket_option
+from edge.cli.completion import points as complete_points
 from edge.cli.points import (
     Shown,
     chosen,
@@ -44,7 +45,7 @@ Watch values with quality and age, who holds each output, alarms and buses.
 """,
     )
 )
-@click.argument("points", nargs=-1)
+@click.argument("points", nargs=-1, shell_complete=complete_points)
 @option("--once", is_flag=True, text=Text("打印一次后退出", "print once and end"))
 @json_option
 @socket_option

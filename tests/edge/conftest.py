@@ -78,6 +78,7 @@ class FakeView:
                     "shows": ["booster.pressure"], "responsible": "",
                 }
             },
+            "interlocks": ["tank_empty"],
             "buses": [{"id": "pump_room", "driver": "modbus", "devices": ["booster", "v3"]}],
         }  # fmt: skip
 

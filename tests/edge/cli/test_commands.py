@@ -324,3 +324,19 @@ def test_completion_prints_a_script_for_the_shell(shell: str) -> None:
 
     assert result.exit_code == 0
     assert "_EDGE_COMPLETE" in result.output
+
+
+def test_the_shell_completes_points_of_the_running_controller(running: Running) -> None:
+    """TAB after `edge explain b` asks the controller; without one it is silent."""
+    env = os.environ | {
+        "_EDGE_COMPLETE": "bash_complete", "COMP_WORDS": "edge watch b", "COMP_CWORD": "2",
+    }  # fmt: skip
+    words = [sys.executable, "-c", "from edge.cli import main; main()"]
+
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
+    alone = subprocess.run(
+        words, env=env | {"EDGE_SOCKET": "/nowhere"}, capture_output=True, text=True, check=False
+    )
+
+    assert done.stdout.split() == ["plain,booster.pressure", "plain,booster.p1.run"]
+    assert (alone.stdout.strip(), alone.stderr) == ("", "")
