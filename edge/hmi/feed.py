@@ -11,7 +11,6 @@ import json
 import math
 import uuid
 from collections import deque
-from collections.abc import Iterable
 
 import numpy as np
 
@@ -42,8 +41,8 @@ class Feed:
     def __init__(self, view: View) -> None:
         self._view = view
         points = view.model()["points"]
-        self._decimals: list[int] = [point["d"] for point in points]
-        self._scale: Floats = 10.0 ** np.asarray(self._decimals, np.float64)
+        self._all: Index = np.arange(len(points), dtype=np.int32)
+        self._scale: Floats = 10.0 ** np.asarray([p["d"] for p in points], np.float64)
         self.stream = uuid.uuid4().hex[:12]
         self.n = 0
         self._shown: Floats = np.full(len(points), np.nan)
@@ -84,13 +83,13 @@ class Feed:
         """Everything now, with the position to follow it from."""
         values = self._view.values()
         state = self._view.state()
-        ages = values.now - values.stamp
+        ages = np.round(values.now - values.stamp, 1).tolist()
         return {
             "stream": self.stream,
             "n": self.n,
             "t": values.wall,
-            "v": self._encode(range(len(self._decimals)), values),
-            "age": [number(round(age, 1)) for age in ages.tolist()],
+            "v": self._encode(self._all, values),
+            "age": [age if age < math.inf else None for age in ages],
             **state,
         }
 
@@ -138,21 +137,19 @@ class Feed:
             parts.append(event("outputs", fresh["outputs"]))
         parts += [event("command", entry) for entry in fresh["commands"].values()]
         changed = np.unique(np.concatenate(list(self._changes)[position - self.n :]))
-        data = {"t": values.wall, "v": self._encode(changed.tolist(), values)}
+        data = {"t": values.wall, "v": self._encode(changed, values)}
         parts.append(event("values", data, f"{self.stream}-{self.n}"))
         return b"".join(parts)
 
-    def _encode(self, indices: Iterable[int], values: Values) -> Json:
+    def _encode(self, indices: Index, values: Values) -> Json:
         """A bare number is good; otherwise `[value, quality bits, Unix time of its sample]`."""
-        made: Json = {}
-        offset = values.wall - values.now
-        for i in indices:
-            value = float(values.value[i])
-            shown = round(value, self._decimals[i]) if math.isfinite(value) else None
-            bits = int(values.quality[i])
-            if bits == 0 and shown is not None:
-                made[str(i)] = shown
-            else:
-                since = number(float(values.stamp[i]))
-                made[str(i)] = [shown, bits, None if since is None else round(since + offset, 1)]
+        shown = np.round(values.value[indices] * self._scale[indices]) / self._scale[indices]
+        made: Json = dict(zip(map(str, indices.tolist()), shown.tolist(), strict=True))
+        doubtful = (values.quality[indices] != 0) | ~np.isfinite(shown)
+        stamps = values.stamp[indices] + (values.wall - values.now)
+        for i in np.flatnonzero(doubtful).tolist():
+            since = number(round(float(stamps[i]), 1))
+            made[str(indices[i])] = [
+                number(float(shown[i])), int(values.quality[indices[i]]), since
+            ]  # fmt: skip
         return made
