@@ -22,6 +22,7 @@ from rich.text import Text as Rich
 from edge.cli import health as health_words
 from edge.cli.alarms import numbers_text, state_text
 from edge.cli.points import Shown, duration_text, owner_text, quality_text, shown, value_text
+from edge.image.slots import Slot
 from edge.text import Language, Text
 
 Json = dict[str, Any]
@@ -149,7 +150,12 @@ def _alarm_details(scene: Scene, entry: Json) -> list[str]:
 
 def _points(scene: Scene, width: int, room: int) -> list[Rich]:
     """Outputs and inputs; side by side where there is room."""
-    points = list(scene.only) if scene.only is not None else shown(scene.model, scene.snapshot)
+    if scene.only is not None:
+        points = list(scene.only)
+    else:
+        concerned = {name for alarm in scene.snapshot["alarms"] for name in alarm["numbers"]}
+        points = shown(scene.model, scene.snapshot)
+        points.sort(key=lambda point: _rank(point, concerned))
     driven = [p for p in points if p.role in ("output", "setpoint")]
     seen = [p for p in points if p.role not in ("output", "setpoint")]
     if width >= WIDE and driven and seen:
@@ -160,7 +166,16 @@ def _points(scene: Scene, width: int, room: int) -> list[Rich]:
             _row([_pad(a or Rich(), half, "left"), Rich(" "), b or Rich()], width)
             for a, b in zip_longest(left, right)
         ]
-    return _table(scene, driven + seen, width, room)
+    return _table(scene, points, width, room)
+
+
+def _rank(point: Shown, concerned: set[str]) -> int:
+    """What needs an eye first, then what is driven, then what is measured, then the rest."""
+    if point.bad or point.held or point.id in concerned:
+        return 0
+    if 0 < point.slot < Slot.DEFAULT:
+        return 1
+    return 2 if point.unit else 3
 
 
 def _table(scene: Scene, points: Sequence[Shown], width: int, room: int) -> list[Rich]:

@@ -16,6 +16,7 @@ import pytest
 from edge.hmi.server import Server
 from edge.hmi.view import Json, Refused, Values
 from edge.image import quality
+from edge.rules.explain import Explanation, Level
 from edge.text import Text
 
 WALL = 1_795_062_180.0
@@ -100,7 +101,15 @@ class FakeView:
             raise Refused(
                 "UNKNOWN_POINT", Text(f"没有点 {point}", f"no point {point}"), point=point
             )
-        return {"point": point, "value": 80.0}
+        nothing = Text("", "")
+        levels = (
+            Level(8, Text("远程手动", "remote"), 65.0, "lisi", 750.0, True),
+            Level(16, Text("默认", "default"), 80.0, "", float("inf"), False),
+        )
+        return Explanation(
+            point, nothing, "output", "%", 0, 65.0, nothing, (), (), 0.4, nothing, 65.0, 8,
+            levels, (),
+        ).as_json()  # fmt: skip
 
     async def alarms(self, since: float, until: float) -> list[Json]:
         self.asked.append(("alarms", since, until))

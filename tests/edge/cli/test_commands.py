@@ -64,8 +64,8 @@ def test_every_command_has_a_line_in_the_list(lang: str) -> None:
         assert (text.zh if lang == "zh" else text.en) in shown.output
 
 
-OWN = ("watch", "demo", "alarms", "ack", "reset", "set", "release", "read", "health", "run",
-       "completion")  # fmt: skip
+OWN = ("watch", "explain", "demo", "alarms", "ack", "reset", "set", "release", "read", "health",
+       "run", "completion")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -340,3 +340,24 @@ def test_the_shell_completes_points_of_the_running_controller(running: Running) 
 
     assert done.stdout.split() == ["plain,booster.pressure", "plain,booster.p1.run"]
     assert (alone.stdout.strip(), alone.stderr) == ("", "")
+
+
+def test_explain_shows_the_ladder_with_its_winner(running: Running) -> None:
+    """A line per slot that asks, the winner marked, who and for how long; data with --json."""
+    lines = edge("explain", "v3.position").output.splitlines()
+    data = json.loads(edge("explain", "v3.position", "--json").output)
+
+    assert lines[0].startswith("v3.position = 65 %")
+    assert "8 remote: 65 %" in lines[1]
+    assert "lisi" in lines[1]
+    assert "16 default: 80 %" in lines[2]
+    assert [level["slot"] for level in data["levels"]] == [8, 16]
+    assert "远程手动" in edge("explain", "v3.position", lang="zh").output
+
+
+def test_explain_of_no_point_is_the_controllers_sentence(running: Running) -> None:
+    """Exit code 1 and the code of the API."""
+    result = edge("explain", "no.such")
+
+    assert result.exit_code == 1
+    assert "[UNKNOWN_POINT]" in result.stderr

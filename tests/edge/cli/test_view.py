@@ -143,6 +143,16 @@ def test_buses_show_silent_devices_and_uplinks_their_backlog() -> None:
     assert any("cloud DOWN" in line and "12 waiting" in line for line in lines)
 
 
+def test_what_needs_an_eye_comes_first() -> None:
+    """Bad points, then driven outputs, then measured values; the configured order within each."""
+    view = FakeView(alarm_list=[alarm(1)])
+
+    lines = screen(scene(view), 80, 30)
+    order = [line.split()[0] for line in lines if line.startswith(tuple(p[0] for p in POINTS))]
+
+    assert order == ["booster.pressure", "lobby.lux", "booster.p1.run", "v3.position"]
+
+
 def test_points_that_do_not_fit_can_be_scrolled_to() -> None:
     """The title counts them; scrolling past the end shows the last page."""
     view = FakeView(MANY)
@@ -158,4 +168,4 @@ def test_a_wide_terminal_has_outputs_beside_inputs() -> None:
     """From 150 columns on, one line shows both."""
     lines = screen(scene(FakeView()), 170, 30)
 
-    assert any("booster.p1.run" in line and "booster.pressure" in line for line in lines)
+    assert any("booster.p1.run" in line and "lobby.lux" in line for line in lines)

@@ -106,7 +106,8 @@ def test_several_duplicates_are_told_at_once() -> None:
         ("a: 1\n---\nb: 2", "yaml-documents"), ("a:\n\tb: 1", "yaml-syntax"),
         ("a: b: c", "yaml-syntax"), ("a: [1", "yaml-syntax"), ("a: 'x", "yaml-syntax"),
         ("a: @x", "yaml-syntax"), ("%YAML 3.0\n---\na", "yaml-syntax"),
-        ("a: \x07", "yaml-encoding"), ("a: \ud800", "yaml-encoding"), ("a: " + "9" * 50, "yaml-number"),
+        ("a: \x07", "yaml-encoding"), ("a: \ud800", "yaml-encoding"),
+        ("a: " + "9" * 50, "yaml-number"),
     ],
 )  # fmt: skip
 def test_what_is_refused(text: str, code: str) -> None:
