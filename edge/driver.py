@@ -8,7 +8,7 @@ the point's unit (`edge/schema/units.py`); conversion from the device's unit is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -125,10 +125,13 @@ class DriverKind:
     """A protocol, as the site model and the app know it.
 
     `bus`, `device` and `point` are the frozen models of its options. `plan` is pure: it groups a
-    device's readable points into polls, covering each exactly once. `vector(point_config, raw)`
-    decodes a profile's raw→value test vector (hex bytes as on the wire) with nothing but the
-    driver's codec, for `edge check`. `check(bus, device)` yields what is wrong with a device's
-    points that no single record shows, as (point id, sentence); `plan` wants none of it.
+    device's readable points into polls, covering each exactly once. `check(bus, device)` yields
+    what is wrong with a device's points that no single record shows, as (point id, sentence);
+    `plan` wants none of it.
+
+    `vector(point, raw, device)` decodes a profile's test vector (bytes as on the wire) with the
+    driver's codec alone, for `edge check`; `device` is the profile's device options as written, for
+    what points take from them (a word order). A wrong length is a ValueError.
 
     Models may say more, as properties. `claims: tuple[str, ...]` of a bus is what it alone uses on
     this machine ("/dev/ttyUSB0", "udp 47808"), of a device what it alone uses on its bus
@@ -142,6 +145,6 @@ class DriverKind:
     point: type[Model]
     plan: Callable[[Any, FieldDevice], tuple[Poll, ...]]
     connect: Connect
-    vector: Callable[[Any, bytes], float] | None = None
+    vector: Callable[[Any, bytes, Mapping[str, Any]], float] | None = None
     check: Callable[[Any, FieldDevice], Iterable[tuple[str, Text]]] | None = None
     priorities: bool = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -20,7 +20,7 @@ def _connect(
     return connect(bus, devices, polls, deliver)
 
 
-def _vector(config: Any, raw: bytes) -> float:
+def _vector(config: Any, raw: bytes, device: Mapping[str, Any]) -> float:
     """Decode application-tagged bytes: `44 41 c8 00 00` is 25.0."""
     return codec.number(raw)
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from drivers.modbus import pdu
 from drivers.modbus.codec import Cell, bit_mask, decode_one, encode, raw_number
@@ -190,12 +190,15 @@ def connect(
     return ModbusDriver(bus, devices, polls)
 
 
-def vector(where: PointConfig, raw: bytes) -> float:
-    """The raw number in `raw` (hex bytes as on the wire); NaN where it means "not available".
+def vector(where: PointConfig, raw: bytes, device: Mapping[str, Any]) -> float:
+    """The raw number in `raw` (as on the wire; one byte for a coil); NaN for a sentinel.
 
-    A point without an order is taken as ABCD.
+    `device` is asked for the order where the point has none. Raises ValueError when `raw` is not as
+    long as the type.
     """
-    order = where.order or "ABCD"
+    if len(raw) != (1 if where.bits else 2 * where.size):
+        raise ValueError(f"{len(raw)} bytes are not one {where.kind}")
+    order = where.order or device.get("order", "ABCD")
     cell = Cell(0, where.kind, order, where.bit, where.length, where.sentinel)
     value, _ = decode_one(cell, raw, bits=where.bits)
     return value

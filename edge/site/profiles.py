@@ -127,12 +127,17 @@ def _prove_all(
             text = Text(f'没有点 "{vector.point}"{hint.zh}', f'no point "{vector.point}"{hint.en}')
             yield Problem("unknown-point", where.value(["point"]), text)
         elif kind.vector is not None:
-            yield from _prove(vector, points[vector.point], kind.vector, where)
+            point = points[vector.point]
+            yield from _prove(vector, point, kind.vector, profile.device, where)
     yield from _unproved(profile, points, source)
 
 
 def _prove(
-    vector: ProfileVector, point: Pair[PointOptions], decode: Any, where: Source
+    vector: ProfileVector,
+    point: Pair[PointOptions],
+    decode: Any,
+    device: Mapping[str, Any],
+    where: Source,
 ) -> Iterator[Problem]:
     """Decode the bytes with the driver's codec alone and compare."""
     options = point.options
@@ -147,7 +152,7 @@ def _prove(
         return
     try:
         scale, offset = device_scale(options)
-        value = decode(point.config, raw) * scale + offset
+        value = decode(point.config, raw, device) * scale + offset
         wanted = amount(vector.value, options.unit)
     except Refusal as refusal:
         yield Problem(refusal.code, where.value(["value"]), refusal.text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -65,7 +65,7 @@ def _check(bus: BenchBus, device: FieldDevice) -> Iterator[tuple[str, Text]]:
             yield point.id, Text("没有寄存器 13", "there is no register 13")
 
 
-def _vector(point: BenchPoint, raw: bytes) -> float:
+def _vector(point: BenchPoint, raw: bytes, device: Mapping[str, object]) -> float:
     return float(struct.unpack(">H" if point.type == "u16" else ">f", raw)[0])
 
 

@@ -63,7 +63,25 @@ def test_case(case: dict[str, Any]) -> None:
     if "value" in case:
         expected = case["value"]
         assert expected == pytest.approx(value, rel=1e-9, nan_ok=True)
-        assert expected == pytest.approx(vector(config, raw), rel=1e-9, nan_ok=True)
+        assert expected == pytest.approx(vector(config, raw, {}), rel=1e-9, nan_ok=True)
+
+
+def test_vector_takes_the_order_of_its_profile() -> None:
+    """Where a point says no order, a test vector is read in that of the profile's device."""
+    raw, plain = bytes.fromhex("3333 4366"), PointConfig(holding=0, type="f32")
+    assert vector(plain, raw, {"order": "CDAB"}) == pytest.approx(230.2, rel=1e-6)
+    own = PointConfig(holding=0, type="f32", order="CDAB")
+    assert vector(own, raw, {"order": "DCBA"}) == pytest.approx(230.2, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("config", "raw"),
+    [({"holding": 0, "type": "f32"}, "4366"), ({"holding": 0}, "0001 0002"), ({"coil": 0}, "")],
+)
+def test_vector_of_the_wrong_length(config: dict[str, Any], raw: str) -> None:
+    """Bytes that are not one value are refused, not read in part."""
+    with pytest.raises(ValueError, match="bytes"):
+        vector(PointConfig(**config), bytes.fromhex(raw), {})
 
 
 def whole_registers(case: dict[str, Any]) -> bool:

@@ -287,12 +287,21 @@ def test_wrong_answers_in_a_row_replace_the_link() -> None:
     virtually(test)
 
 
-def test_garbage_replaces_the_link() -> None:
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n",
+        bytes.fromhex("0001 0001 0007 07") + ANSWER,
+        bytes.fromhex("0001 0000 0002 07") + ANSWER,
+        bytes.fromhex("0001 0000 00FF 07") + ANSWER,
+    ],
+)
+def test_garbage_replaces_the_link(stream: bytes) -> None:
     """A stream that is not Modbus TCP cannot be followed: the connection is replaced at once."""
 
     async def test(link: Link, wire: Wire) -> None:
         task = await asked(link)
-        link.data_received(b"HTTP/1.1 400 Bad Request\r\n")
+        link.data_received(stream)
         with pytest.raises(LinkDown) as caught:
             await task
         assert "not Modbus TCP" in caught.value.reason.en
