@@ -5,7 +5,7 @@ Their inputs are expressions, so whatever logic stands before them needs no bloc
 
 from __future__ import annotations
 
-from math import nan
+from math import isnan, nan
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, model_validator
@@ -93,7 +93,7 @@ def hysteresis_step(
     bits = q[ops[o + _INPUT]] | q[ops[o + _ON_AT]] | q[ops[o + _OFF_AT]]
     good = usable(v, q, ops[o + _INPUT])
     good = good and usable(v, q, ops[o + _ON_AT]) and usable(v, q, ops[o + _OFF_AT])
-    if dt == 0.0 and st[s + _STATE] != st[s + _STATE]:
+    if dt == 0.0 and not isnan(present(v, q, ops, o)):
         st[s + _STATE] = 1.0 if present(v, q, ops, o) > 0.0 else 0.0
     high = on_at >= off_at
     rise = good and (x >= on_at if high else x <= on_at)
