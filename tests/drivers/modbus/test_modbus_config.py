@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel, ValidationError
 
+import drivers.modbus
+from drivers.modbus import MODBUS
 from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig, split_address
 from edge.schema.model import Refusal
+from edge.site.load import read_site
 
 
 @pytest.mark.parametrize(
@@ -142,3 +146,25 @@ def test_out_of_range(model: type[BaseModel], options: dict[str, Any]) -> None:
 def test_described(model: type[BaseModel]) -> None:
     """Each option says what it is for."""
     assert not [name for name, field in model.model_fields.items() if not field.description]
+
+
+@pytest.mark.parametrize("model", [BusConfig, DeviceConfig, PointConfig])
+def test_readme_has_every_option(model: type[BaseModel]) -> None:
+    """Each option stands in the driver's README with its description."""
+    readme = (Path(drivers.modbus.__file__).parent / "README.md").read_text().splitlines()
+    for name, field in model.model_fields.items():
+        rows = [row for row in readme if row.startswith(f"| `{name}` | ")]
+        assert any(row.endswith(f" | {field.description} |") for row in rows), name
+
+
+def test_sample_is_a_site() -> None:
+    """The sample passes every check and gives the requests that its comments promise."""
+    sample = Path(drivers.modbus.__file__).parent / "sample.yaml"
+    checked = read_site(sample, {"modbus": MODBUS}, {})
+    assert [problem.line("en") for problem in checked.problems] == []
+    assert checked.site is not None
+    labels = [poll.label for bus in checked.site.buses for poll in bus.polls]
+    assert labels == [
+        "coil 0", "holding 100-101", "input 0-3", "input 33", "holding 303-304", "holding 301-302",
+        "holding 310",
+    ]  # fmt: skip
