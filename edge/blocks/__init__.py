@@ -7,6 +7,7 @@ and by `edge/rules` (compile, kernel).
 from __future__ import annotations
 
 from edge.blocks.alarming import CONDITION, LIMIT
+from edge.blocks.booster import BOOSTER
 from edge.blocks.conditioning import CONDITIONING
 from edge.blocks.daylight import DAYLIGHT
 from edge.blocks.kind import Kind
@@ -22,6 +23,7 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         VALUE, DELAY, HYSTERESIS, SCALE, CONDITIONING, RAMP, PID, SCHEDULE, DAYLIGHT, VALVE,
+        BOOSTER,
     )
 }  # fmt: skip
 """What `block:` may name in `rules:`; `value` is the kind of `value: <expression>`."""

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 import edge.blocks
 from edge.blocks.alarming import condition_step, limit_step
+from edge.blocks.booster import booster_step
 from edge.blocks.conditioning import conditioning_step
 from edge.blocks.daylight import daylight_step
 from edge.blocks.logic import hysteresis_step, scale_step, value_step
@@ -148,6 +149,8 @@ def walk(
             daylight_step(v, q, ops, o, n, par, p, st, s, now, dt)
         elif op == 32:
             valve_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 33:
+            booster_step(v, q, ops, o, n, par, p, st, s, now, dt)
         else:
             raise ValueError("unknown kind in the program")
 
@@ -186,7 +189,7 @@ def compile_kernel() -> Kernel:
     """
     if os.environ.get("EDGE_JIT") == "0" or numba.config.DISABLE_JIT:
         return plain_kernel()
-    cache = _cache_directory()
+    cache = cache_directory()
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(cache or "")
     try:
@@ -227,10 +230,10 @@ def _callees(function: FunctionType) -> Iterator[tuple[str, FunctionType]]:
             yield name, callee
 
 
-def _cache_directory() -> Path | None:
+def cache_directory() -> Path | None:
     """A writable directory for these very sources: numba does not notice a changed callee."""
     for base in _bases():
-        directory = base / f"kernel-{_digest()}"
+        directory = base / f"kernel-{digest()}"
         try:
             directory.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=directory):
@@ -250,7 +253,8 @@ def _bases() -> Iterator[Path]:
         return
 
 
-def _digest() -> str:
+def digest() -> str:
+    """What tells one version of the kernel's sources from another."""
     blocks = Path(edge.blocks.__path__[0])
     sources = [*sorted(blocks.glob("*.py")), Path(__file__), _file(quality)]
     digest = hashlib.sha256()
