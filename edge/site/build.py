@@ -152,6 +152,8 @@ class _Builder:
         for rule in self.parts.rules.values():
             for point in self._published(rule):
                 self._own(point, rule.source)
+        for id, interlock in self.parts.interlocks.items():
+            self._own(_tripped(id, interlock.options.name), interlock.source)
         for device in self.parts.devices.values():
             self._own(_online(device.id, device.options.name), device.source)
         for uplink in self.parts.uplinks.values():
@@ -304,6 +306,15 @@ def _online(id: str, name: Text | None) -> Point:
     labels = {0: Text("离线", "offline"), 1: Text("在线", "online")}
     return virtual(
         f"{id}.online", "", Text(f"{shown.zh} 在线", f"{shown.en} online"),
+        low=0.0, high=1.0, labels=labels,
+    )  # fmt: skip
+
+
+def _tripped(id: str, name: Text | None) -> Point:
+    shown = name or Text(id, id)
+    labels = {0: Text("正常", "normal"), 1: Text("动作", "tripped")}
+    return virtual(
+        f"{id}.tripped", "", Text(f"{shown.zh} 联锁动作", f"{shown.en} tripped"),
         low=0.0, high=1.0, labels=labels,
     )  # fmt: skip
 
