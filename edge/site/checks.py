@@ -325,18 +325,21 @@ def check_failsafes(scene: Scene) -> Iterator[Problem]:
 
 
 def check_defaults(scene: Scene) -> Iterator[Problem]:
-    """What a rule may let go of should have something to fall back to."""
+    """What a rule may let go of should have something to fall back to, or say what is meant."""
     rules = {rule.id for rule in scene.site.rules}
     seen: set[str] = set()
     for use in scene.uses:
         point = scene.points.get(use.text)
         if use.role != "target" or use.owner not in rules or point is None or point.id in seen:
             continue
-        if point.output is not None and math.isnan(point.output.default):
+        meant = scene.sources.at("points", point.id).holds(("failsafe",))
+        if point.output is not None and math.isnan(point.output.default) and not meant:
             seen.add(point.id)
             text = Text(
-                f"{point.id} 没有 default: {use.owner} 撤销请求后保持最后的值",
-                f"{point.id} has no default: it keeps its last value when {use.owner} lets go",
+                f"{point.id} 没有 default: {use.owner} 撤销请求后保持最后的值; "
+                "请写 default, 或写 failsafe: hold 表示有意如此",
+                f"{point.id} has no default: it keeps its last value when {use.owner} lets go; "
+                "write one, or failsafe: hold if that is meant",
             )
             yield Problem("no-default", use.mark, text, "warning")
 

@@ -38,6 +38,10 @@ class Source:
         document, root = self._layer(loc)
         return document.key((*root, *loc))
 
+    def holds(self, loc: Loc) -> bool:
+        """Whether somebody wrote something at `loc`."""
+        return any(document.holds((*root, *loc)) for document, root in self.layers)
+
     def below(self, *loc: str | int) -> Source:
         """The source of what stands at `loc`."""
         return Source(tuple((document, (*root, *loc)) for document, root in self.layers))
