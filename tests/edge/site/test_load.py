@@ -101,7 +101,7 @@ def test_points_stand_poll_by_poll(site: Site) -> None:
         "meter.energy",
         "pump.order",  # cannot be read
         "target",
-        "supply.error", "low",
+        "supply.error", "low", "dry.tripped",
         "pump.online", "meter.online", "cloud.online", "plain.online",
     ]  # fmt: skip
     polls = [poll for bus in site.buses for poll in bus.polls]
