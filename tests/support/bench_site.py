@@ -66,7 +66,8 @@ def _check(bus: BenchBus, device: FieldDevice) -> Iterator[tuple[str, Text]]:
 
 
 def _vector(point: BenchPoint, raw: bytes, device: Mapping[str, object]) -> float:
-    return float(struct.unpack(">H" if point.type == "u16" else ">f", raw)[0])
+    order = "<" if device.get("order") == "little" else ">"
+    return float(struct.unpack(order + ("H" if point.type == "u16" else "f"), raw)[0])
 
 
 def _connect(*_: Any) -> Any:
