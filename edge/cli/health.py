@@ -81,10 +81,7 @@ def device_text(device: Json, now: float, spoken: Language) -> str:
 def uplink_text(uplink: Json, spoken: Language) -> str:
     """One uplink in a line."""
     state = (UP if uplink["up"] else DOWN).of(spoken)
-    text = UPLINK.of(spoken).format(**uplink, state=state)
-    if uplink["oldest_s"]:
-        text += OLDEST.of(spoken).format(age=duration_text(uplink["oldest_s"], spoken))
-    return text
+    return UPLINK.of(spoken).format(**uplink, state=state)
 
 
 UP = Text("正常", "up")
@@ -98,7 +95,6 @@ BUS = Text(
     "{requests} requests, {errors} failed, {busy:.0f} % busy",
 )
 UPLINK = Text(
-    "{id} {state}  已发 {sent}, 积压 {backlog}, 缺口 {gaps}",
-    "{id} {state}  {sent} sent, {backlog} waiting, {gaps} gaps",
+    "{id} {state}  已发 {sent}, 积压 {backlog}, 被拒 {refused}",
+    "{id} {state}  {sent} sent, {backlog} waiting, {refused} refused",
 )
-OLDEST = Text(", 最早 {age}", ", oldest {age}")

@@ -123,7 +123,7 @@ class Stage:
             "expires": now + VALID_MS,
             "session": status.get("boot", ""),
             "actor": {"user": user, "via": "demo"},
-            "target": {"asset": "v3", "point": "position"},
+            "target": {"device": "v3", "point": "position"},
             "op": "set",
             "value": value,
             "unit": "%",

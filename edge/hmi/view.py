@@ -121,11 +121,11 @@ class View(Protocol):
                     "writes": …, "errors": …, "overruns": …, "busy": 0.12,
                     "devices": [{"id", "online": true, "since": … | null, "last": … | null,
                                  "polls": …, "errors": …}]}],
-         "uplinks": [{"id", "up": true, "backlog": …, "oldest_s": …, "sent": …, "gaps": …}],
+         "uplinks": [{"id", "up": true, "backlog": …, "sent": …, "refused": …, "stream"}],
          "events": {"device-offline": 3}}
 
         `busy` is the share of time in which a request is under way, `since` when a device fell
-        silent, `last` its last answer, `oldest_s` the age of what has waited longest.
+        silent, `last` its last answer, `refused` counts messages that the broker would not take.
         """
         ...
 

@@ -156,8 +156,8 @@ class FakeView:
                      {"id": "v3", "online": False, "since": WALL - 60, "last": WALL - 61,
                       "polls": 10, "errors": 2}]}
             ],
-            "uplinks": [{"id": "cloud", "up": False, "backlog": 12, "oldest_s": 30.0, "sent": 5,
-                         "gaps": 0}],
+            "uplinks": [{"id": "cloud", "up": False, "backlog": 12, "sent": 5, "refused": 0,
+                         "stream": "a1"}],
             "events": {"device-offline": 1},
         }  # fmt: skip
 
