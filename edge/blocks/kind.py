@@ -42,6 +42,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -223,7 +224,7 @@ def layout(kind: Kind, model: Model) -> Layout:
     operands += _operands(model, Input)
     if kind.agenda is not None:
         operands.append(Operand("agenda", (), None, None))
-    lists = [(name, getattr(model, name)) for name in _fields(model, "list")]
+    lists = [(name, getattr(model, name)) for name in _fields(type(model), "list")]
     parameters = [float(len(elements)) for _, elements in lists]
     parameters += _parameters(model)
     for name, elements in lists:
@@ -239,7 +240,7 @@ def references(model: Model) -> Iterator[Reference]:
     them; a quantity such as "0.40 MPa" is: only its unit tells it from an expression.
     """
     places: list[tuple[Model, tuple[str | int, ...]]] = [(model, ())]
-    for name in _fields(model, "list"):
+    for name in _fields(type(model), "list"):
         places += [(element, (name, i)) for i, element in enumerate(getattr(model, name))]
     for part, loc in places:
         for operand in (*_operands(part, Target, loc), *_operands(part, Input, loc)):
@@ -251,10 +252,9 @@ def references(model: Model) -> Iterator[Reference]:
 _Role = Literal["target", "input", "list", "parameter", "other"]
 
 
-def _fields(model: Model, role: _Role) -> Iterator[str]:
-    for name, info in type(model).model_fields.items():
-        if _role(info) == role:
-            yield name
+@cache
+def _fields(model: type[Model], role: _Role) -> tuple[str, ...]:
+    return tuple(name for name, info in model.model_fields.items() if _role(info) == role)
 
 
 def _operands(
@@ -268,7 +268,7 @@ def _operands(
 
 
 def _parameters(model: Model) -> Iterator[float]:
-    for name in _fields(model, "parameter"):
+    for name in _fields(type(model), "parameter"):
         value = getattr(model, name)
         choices = _choices(type(model).model_fields[name].annotation)
         if value is None:
