@@ -206,6 +206,8 @@ class Link:
                 self._loop.call_soon_threadsafe(self._on_loop, call, sock, *args)
 
     def _socket_open(self, client: paho.Client, _: Any, sock: Any) -> None:
+        # Nagle's algorithm and the broker's delayed ACK together make 40 ms of each window.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._on_loop(self._loop.add_reader, sock, self._readable)
 
     def _socket_close(self, client: paho.Client, _: Any, sock: Any) -> None:
