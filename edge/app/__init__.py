@@ -51,7 +51,7 @@ def build(
     clock: Clock | None = None,
     threaded: bool = True,
 ) -> Controller:
-    """Put a controller together; nothing is opened yet. Tests inject a clock over a virtual loop."""
+    """Put a controller together; nothing is opened yet. Tests inject a virtual clock."""
     trusted = (lambda: True) if site.clock_trust == "always" else None
     return Controller(
         site,

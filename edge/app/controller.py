@@ -23,15 +23,16 @@ from edge.app.view import AppView
 from edge.blocks.kind import Kind
 from edge.bus.runner import BusRunner, spread
 from edge.clock import Clock
-from edge.commands import Answer, Commands
+from edge.commands import Commands
 from edge.driver import Write
+from edge.envelope import Answer
 from edge.errors import Fatal
 from edge.events import ALARM, COMMAND, OBSERVING, SCAN_OVERRUN, STARTED, STOPPED, STOPPING, Events
 from edge.hmi.server import Server
 from edge.rules.compile import compile_site
 from edge.rules.kernel import compile_kernel
-from edge.scan.cycle import PROTECT_FAILURES, Scan
 from edge.scan.alarms import Transition
+from edge.scan.cycle import PROTECT_FAILURES, Scan
 from edge.site.site import Site
 from edge.store.database import Ballast
 from edge.store.journal import Journal
@@ -79,7 +80,10 @@ class Controller:
             directory / "journal.db", self.writer, self.ballast, clock, self.events
         )
         self.uplinks = Uplinks(self)
-        self.commands = Commands(site, self.scan.image, ask=self.scan.ask, answer=self._answered)
+        self.commands = Commands(
+            site, self.scan.image, session=self.uplinks.boot, ask=self.scan.ask,
+            answer=self._answered,
+        )  # fmt: skip
         self.view = AppView(self, kinds)
         self.recorded: asyncio.Future[int] | None = None  # the journal's promise for an answer
         self._notify = Notify()
@@ -116,7 +120,10 @@ class Controller:
         kept = await retain.take_up(self.journal, self.clock)
         self.scan.cold_for = 0.0 if kept.warm else self.site.startup_delay
         self.scan.restore(kept.data.get("scan", {}))
-        self.commands.restore(kept.data.get("commands"), self.clock.now(), self.clock.wall())
+        self.commands.restore(
+            kept.data.get("commands"), self.clock.now(), self.clock.wall(),
+            known=kept.downtime is not None,
+        )  # fmt: skip
 
     async def _serve(self, stop: asyncio.Future[str]) -> None:
         self.events.emit(
@@ -149,8 +156,9 @@ class Controller:
         self._post(self.scan.failsafe(self.clock.now()))
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH):
-                while any(len(b.mailbox) for b in self.buses.values() if b.up):
-                    await asyncio.sleep(0.02)
+                for runner in self.buses.values():
+                    if runner.up:
+                        await runner.mailbox.emptied()
         retain.save(self.journal, self.clock, self.scan, self.commands.retain())
 
     # The scan task.
@@ -254,11 +262,15 @@ class Controller:
         self.recorded = self.journal.add("command", answer.as_json())
 
     async def _keep_house(self) -> None:
-        """Look after the clock's trust, and keep state once a minute."""
-        due = self.clock.now() + retain.EVERY
+        """Look after the clock's trust and the uplinks' points, and keep state once a minute."""
+        trust = keep = self.clock.now()
         while True:
-            await asyncio.sleep(TRUST_EVERY)
-            self.trusted = self.clock.trusted()
-            if self.clock.now() >= due:
-                due = self.clock.now() + retain.EVERY
+            now = self.clock.now()
+            self.uplinks.tell(now)
+            if now >= trust:
+                trust = now + TRUST_EVERY
+                self.trusted = self.clock.trusted()
+            if now >= keep:
+                keep = now + retain.EVERY
                 retain.save(self.journal, self.clock, self.scan, self.commands.retain())
+            await asyncio.sleep(1.0)

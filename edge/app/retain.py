@@ -1,7 +1,7 @@
 """What a controller keeps for its successor, and how the successor takes it up.
 
 Site time goes on over a restart: by the monotonic clock within one boot, by the wall clock over a
-reboot if it is trusted, else by nothing. Called by the controller at start, each minute and at stop.
+reboot if it is trusted, else by nothing. Called by the controller: at start, each minute, at stop.
 """
 
 from __future__ import annotations

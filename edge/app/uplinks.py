@@ -42,6 +42,7 @@ class Uplinks:
         self._c = controller
         self.boot = uuid.uuid4().hex  # the session that a command must name
         self.lines: tuple[Line, ...] = ()
+        self._told: dict[str, bool] = {}
 
     async def open(self) -> None:
         """Open the outboxes and send on what the last process could not."""
@@ -76,9 +77,7 @@ class Uplinks:
     def alarm(self, transition: Transition) -> None:
         """Show an alarm's present state upstream; a normal one is cleared there."""
         normal = transition.state is State.NORMAL
-        self.alarm_state(
-            transition.alarm.id, "" if normal else payload.dump(transition.as_json())
-        )
+        self.alarm_state(transition.alarm.id, "" if normal else payload.dump(transition.as_json()))
 
     def alarm_state(self, alarm: str, body: str) -> None:
         """Keep `body` as the retained state of an alarm; "" clears it."""
@@ -97,9 +96,12 @@ class Uplinks:
         ]  # fmt: skip
 
     def tell(self, now: float) -> None:
-        """Keep the points `<uplink>.online` true."""
+        """Set the points `<uplink>.online` when they changed."""
         for line in self.lines:
-            self._c.scan.tell(f"{line.config.id}.online", float(line.session.online.is_set()), now)
+            online = line.session.online.is_set()
+            if self._told.get(line.config.id) is not online:
+                self._told[line.config.id] = online
+                self._c.scan.tell(f"{line.config.id}.online", float(online), now)
 
     async def _line(self, config: Uplink) -> Line:
         c = self._c
@@ -120,5 +122,6 @@ class Uplinks:
         c.commands.receive(
             received.payload, via="mqtt", retained=received.retained,
             topic_target=received.target, now=c.clock.now(), wall=c.clock.wall(),
+            trusted=c.trusted,
         )  # fmt: skip
         return c.recorded

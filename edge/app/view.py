@@ -90,11 +90,11 @@ class AppView:
         """Alarm transitions between two Unix times, oldest first."""
         found = []
         for record in await self._c.journal.records():
-            if record.kind == "alarm" and since * 1e3 <= record.wall <= until * 1e3:
+            if record.kind == "alarm" and since * 1e3 <= record.ts <= until * 1e3:
                 entry = json.loads(record.data)
                 found.append(
                     {
-                        "id": entry["alarm"], "n": entry["n"], "t": record.wall / 1e3,
+                        "id": entry["alarm"], "n": entry["n"], "t": record.ts / 1e3,
                         "state": entry["state"], "priority": entry["priority"],
                         "by": entry["by"], "numbers": entry["numbers"],
                     }

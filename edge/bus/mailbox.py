@@ -5,6 +5,7 @@ Filled by the scan, emptied by the bus task; never grows beyond the number of ou
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ class Mailbox:
     def __init__(self) -> None:
         self._letters: dict[str, Letter] = {}
         self.wake: Callable[[], None] = lambda: None
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def __len__(self) -> int:
         return len(self._letters)
@@ -35,7 +38,12 @@ class Mailbox:
         """Ask for a write; an older one for the same point is replaced and loses its place."""
         self._letters.pop(write.point, None)
         self._letters[write.point] = Letter(write, now)
+        self._empty.clear()
         self.wake()
+
+    async def emptied(self) -> None:
+        """Return when every letter has been delivered."""
+        await self._empty.wait()
 
     def next(self, now: float) -> Letter | None:
         """The oldest letter that may be tried now."""
@@ -52,6 +60,8 @@ class Mailbox:
         """Forget a letter, unless a newer one took its place meanwhile."""
         if self._letters.get(letter.write.point) is letter:
             del self._letters[letter.write.point]
+            if not self._letters:
+                self._empty.set()
 
     def postpone(self, letter: Letter, until: float) -> None:
         """Try again later, with whatever is newest then."""

@@ -176,7 +176,10 @@ class BusRunner:
         self.counters.busy += self._clock.now() - started
 
     def _answered(self, device: DeviceState, now: float) -> None:
+        new = math.isinf(device.last_answer)
         device.answered(now)
+        if new:
+            self._sink.online(device.id, True, now)
         if device.online:
             return
         device.online = True

@@ -173,7 +173,7 @@ def test_one_lost_answer_is_not_a_lost_device() -> None:
         case.line.mood["d1"] = "ok"
         await asyncio.sleep(2.0)
         task.cancel()
-        assert case.sink.states == []
+        assert all(online for _, _, online in case.sink.states)
         assert case.sink.failures == []
 
     run_virtual(main)
@@ -194,6 +194,18 @@ def test_a_device_that_comes_back_is_polled_at_once() -> None:
         assert case.line.writes[0][1:] == ("d0.p0", 7.0)
         assert case.sink.states[-1][2] is True
         assert {first for _, first in case.sink.delivered} == {0, 1, 2}
+
+    run_virtual(main)
+
+
+def test_every_device_is_reported_online_at_its_first_answer() -> None:
+    """So that nobody has to wait for a failure to know that a device is there."""
+
+    async def main() -> None:
+        case = build(2)
+        await serve(case, 2.5)
+        assert sorted(d for _, d, online in case.sink.states if online) == ["d0", "d1"]
+        assert case.runner._events.counts["device-online"] == 0
 
     run_virtual(main)
 
