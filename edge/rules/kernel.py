@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ from edge.rules.program import FIRST_KIND, Program
 EARLY = 1e-6  # seconds before its time an instruction may run: scan times are sums
 SHORTEST, LONGEST = 0.2, 3.0  # of the period: what dt may be; beyond, it is a restart
 GAP = 3.0  # seconds: the same for what runs every scan
+SEAL = "complete"  # the file that says what a complete cache contains
 
 
 def walk(
@@ -190,16 +192,41 @@ def compile_kernel() -> Kernel:
     if os.environ.get("EDGE_JIT") == "0" or numba.config.DISABLE_JIT:
         return plain_kernel()
     cache = cache_directory()
+    try:
+        return _compiled(cache)
+    except OSError:  # a full disk, or a directory that somebody is clearing
+        return _compiled(None)
+
+
+def _compiled(cache: Path | None) -> Kernel:
+    if cache is not None and _seal(cache) != _checksum(cache):
+        shutil.rmtree(cache)  # a power cut left half a file: numba would fail on it, or crash
+        cache.mkdir()
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(cache or "")
     try:
         compiled = _Compiler(cached=cache is not None).compile(walk)
     finally:
         numba.config.CACHE_DIR = before
-    kernel = Kernel(compiled, compiled=True, cache=cache)
     nothing = np.zeros((0, 5), np.int32), np.zeros((0, 2)), np.zeros(0, np.int32)
     compiled(*nothing, np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, np.uint16), 0.0)
-    return kernel
+    if cache is not None and _seal(cache) != _checksum(cache):
+        (cache / SEAL).write_text(_checksum(cache))
+    return Kernel(compiled, compiled=True, cache=cache)
+
+
+def _seal(cache: Path) -> str:
+    """The checksum that was written when the cache was complete, "" when it was not yet."""
+    seal = cache / SEAL
+    return seal.read_text(errors="replace") if seal.exists() else ""
+
+
+def _checksum(cache: Path) -> str:
+    """Of all compiled code in the cache, "" when there is none."""
+    digest, files = hashlib.sha256(), sorted(cache.rglob("*.nb?"))
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest() if files else ""
 
 
 class _Compiler:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from math import nan
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from edge.rules import kernel as kernel_module
+from edge.rules.kernel import Kernel
 from edge.rules.program import OPCODE
 
 
@@ -97,6 +99,48 @@ def test_without_a_writable_directory_there_is_no_cache(
     for name in ("NUMBA_CACHE_DIR", "CACHE_DIRECTORY", "HOME"):
         monkeypatch.setenv(name, str(tmp_path / "file"))
     assert kernel_module.cache_directory() is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def test_a_damaged_cache_is_made_anew(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: Kernel
+) -> None:
+    """Half a file, as a power cut leaves it, costs a compilation and nothing else."""
+    assert compiled.cache is not None
+    directory = tmp_path / compiled.cache.name
+    shutil.copytree(compiled.cache, directory)
+    (damaged,) = directory.rglob(f"*.{kind}")
+    whole = damaged.stat().st_size
+    os.truncate(damaged, whole // 2)
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(kernel_module, "walk", tiny_walk)
+    kernel = kernel_module.compile_kernel()
+    assert kernel.cache == directory
+    assert not damaged.exists()
+    (made,) = directory.rglob(f"*tiny_walk*.{kind}")
+    before = made.stat().st_mtime_ns
+    kernel_module.compile_kernel()
+    assert made.stat().st_mtime_ns == before
+
+
+def tiny_walk(code, timing, ops, par, st, v, q, now):  # type: ignore[no-untyped-def]
+    """Compiles in a moment, in place of the real one."""
+    return code.shape[0]
+
+
+@pytest.mark.slow
+def test_a_full_disk_costs_the_cache_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that cannot be saved still runs, and says that it is kept nowhere."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(kernel_module, "walk", tiny_walk)
+
+    def full(_: Path) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kernel_module, "_checksum", full)
+    kernel = kernel_module.compile_kernel()
+    assert (kernel.compiled, kernel.cache) == (True, None)
 
 
 def test_site_checks_start_without_numba() -> None:
