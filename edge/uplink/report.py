@@ -56,13 +56,13 @@ class Reporter:
 
         A usable value has the time at which it was measured, a bad one the time of the step.
         """
-        values, bits, stamps = image.value, image.quality, image.stamp
+        value, bits, stamp = image.value.item, image.quality.item, image.stamp.item
         offset = wall - now
         for i in indices:
-            q = int(bits[i])
-            stamp = float(stamps[i])
-            at = now if q & quality.BAD or stamp == -math.inf else stamp
-            self._changes.append((round((offset + at) * 1000), i, float(values[i]), q))
+            q, at = bits(i), stamp(i)
+            if q & quality.BAD or at == -math.inf:
+                at = now
+            self._changes.append((round((offset + at) * 1000), i, value(i), q))
 
     def report(self) -> None:
         """Turn what was gathered into messages, one or more per device."""
