@@ -111,6 +111,11 @@ class DeviceConfig(Model):
         "and writing it back. What the device changes in between is overwritten.",
     )
 
+    @property
+    def claims(self) -> tuple[str, ...]:
+        """What this device alone uses on its bus."""
+        return (f"unit {self.unit}",)
+
 
 class PointConfig(Model):
     """Where a point lies in a device, and what stands there."""
