@@ -33,10 +33,11 @@ def validate_pair(
     if not isinstance(data, Mapping):
         text = Text("应为映射 (键: 值)", "should be a mapping (key: value)")
         return None, [Problem("wrong-type", source.value(), text)]
-    mine = {key: value for key, value in data.items() if key in keys(own)}
+    known = keys(own)
+    mine = {key: value for key, value in data.items() if key in known}
     rest = {key: value for key, value in data.items() if key not in mine}
     options, problems = validate(own, mine, source)
-    config, others = validate(other, rest, source, also=keys(own))
+    config, others = validate(other, rest, source, also=known)
     if options is None or config is None:
         return None, problems + others
     return Pair(options, config), []
