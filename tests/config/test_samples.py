@@ -1,0 +1,71 @@
+"""The sample sites are sites that run, and the demo's fits the plant that serves it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import edge
+from drivers import DRIVERS
+from drivers.sim import plant
+from edge.blocks import KINDS
+from edge.site.load import load_site, read_site
+from edge.site.site import Role, Site
+
+ROOT = Path(edge.__file__).resolve().parents[1]
+SAMPLES = sorted((*ROOT.glob("config/*/site.yaml"), *ROOT.glob("drivers/*/sample.yaml")))
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_sample_has_no_problem(path: Path) -> None:
+    """Nothing is wrong with a sample, not even a warning."""
+    checked = read_site(path, DRIVERS, KINDS)
+    assert [problem.line("en") for problem in checked.problems] == []
+    assert checked.site is not None
+
+
+@pytest.fixture(scope="module")
+def demo() -> Site:
+    return load_site(ROOT / "config" / "demo", DRIVERS, KINDS)
+
+
+def test_demo_speaks_to_the_plant(demo: Site) -> None:
+    """Ports, unit numbers and the BACnet device are those on which the plant listens."""
+    buses = {bus.id: bus for bus in demo.buses}
+    assert buses["pump_room"].config.tcp == f"127.0.0.1:{plant.MODBUS_PORT}"
+    units = {device.id: device.config.unit for device in buses["pump_room"].devices}
+    assert units == {
+        "booster": plant.BOOSTER, "v1": plant.VALVES[0], "v2": plant.VALVES[1],
+        "v3": plant.VALVES[2], "header": plant.HEADER, "zone1": plant.METERS[0],
+        "zone2": plant.METERS[1], "zone3": plant.METERS[2], "io": plant.PANEL,
+        "hydrant": plant.FIRE,
+    }  # fmt: skip
+    (lobby,) = buses["bms"].devices
+    assert lobby.config.device == plant.LOBBY
+    assert lobby.config.address == plant.LOBBY_ADDRESS.replace("/32", "")
+
+
+def test_demo_drives_nothing_of_the_fire_device(demo: Site) -> None:
+    """The hydrant main is watched only, and no command is granted on it."""
+    fire = [point for point in demo.points if point.fire]
+    assert fire
+    assert {point.role for point in fire} == {Role.INPUT}
+    assert not {grant.point for grant in demo.grants} & {point.id for point in fire}
+
+
+def test_demo_speaks_both_languages(demo: Site) -> None:
+    """Every name, alarm text and first check of the demo is there in Chinese and in English."""
+    texts = [point.name for point in demo.points if point.device]
+    texts += [text for alarm in demo.alarms for text in (alarm.text, *alarm.checks)]
+    assert [text for text in texts if text.zh == text.en] == []
+    assert [alarm.id for alarm in demo.alarms if len(alarm.checks) < 2] == []
+
+
+def test_demo_relays_fail_to_alarm(demo: Site) -> None:
+    """When the controller gives up, the beacon is lit and the common alarm relay drops."""
+    failsafe = {p.id: p.output.failsafe for p in demo.points if p.output is not None}
+    assert (failsafe["io.relay1"], failsafe["io.relay3"]) == (1.0, 0.0)
+    assert failsafe["booster.p1.run"] == "hold"
+    assert failsafe["v3.position"] == "hold"
+    assert failsafe["lobby.dimmer"] == 60.0
