@@ -18,12 +18,13 @@ from edge.blocks.ramp import RAMP
 from edge.blocks.schedule import SCHEDULE
 from edge.blocks.timing import DELAY
 from edge.blocks.valve import VALVE
+from edge.blocks.zone_loss import ZONE_LOSS
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         VALUE, DELAY, HYSTERESIS, SCALE, CONDITIONING, RAMP, PID, SCHEDULE, DAYLIGHT, VALVE,
-        BOOSTER,
+        BOOSTER, ZONE_LOSS,
     )
 }  # fmt: skip
 """What `block:` may name in `rules:`; `value` is the kind of `value: <expression>`."""

@@ -198,7 +198,7 @@ class _Builder:
         every = getattr(model, "every", None)
         states = kind.states(model)
         if states:
-            options = f"{kind.name} {model.model_dump_json()}"
+            options = f"{kind.name} {model.model_dump_json(warnings=False)}"
             digest = hashlib.sha256(options.encode()).hexdigest()
             self.slices[owner] = StateSlice(self.name, self.states, states, digest)
         self.instruction(

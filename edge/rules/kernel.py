@@ -54,6 +54,7 @@ from edge.blocks.ramp import ramp_step
 from edge.blocks.schedule import step_schedule
 from edge.blocks.timing import delay_step
 from edge.blocks.valve import valve_step
+from edge.blocks.zone_verdict import zone_loss_step
 from edge.image import quality
 from edge.image.image import Bits, Floats, Index, ProcessImage
 from edge.rules.program import FIRST_KIND, Program
@@ -153,6 +154,8 @@ def walk(
             valve_step(v, q, ops, o, n, par, p, st, s, now, dt)
         elif op == 33:
             booster_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 34:
+            zone_loss_step(v, q, ops, o, n, par, p, st, s, now, dt)
         else:
             raise ValueError("unknown kind in the program")
 
