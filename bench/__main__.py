@@ -1,0 +1,85 @@
+"""`make bench`: every performance claim, measured here and now, against a limit and a peer.
+
+Prints a table and writes bench/results.json: `[{name, value, unit, limit, goal, peer}]`. Numbers of
+a shared machine swing; limits and peers are measured in the same run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import kernel, load, start
+
+RESULTS = Path(__file__).with_name("results.json")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One number with what it must not exceed, what would be good, and who does the same."""
+
+    name: str
+    value: float
+    unit: str
+    limit: float | None = None
+    goal: float | None = None
+    peer: str | None = None
+
+
+Bench = Callable[[Path], list[tuple[object, ...]]]
+BENCHES: dict[str, Bench] = {
+    "kernel": kernel.measure,
+    "load": load.measure,
+    "start": start.measure,
+}
+
+
+def main() -> int:
+    """Run all, or those named on the command line; 1 when a limit is exceeded."""
+    chosen = sys.argv[1:] or list(BENCHES)
+    console = Console()
+    results: list[Result] = []
+    for name in chosen:
+        with console.status(f"{name} …"), tempfile.TemporaryDirectory() as directory:
+            results += [Result(*row) for row in BENCHES[name](Path(directory))]  # type: ignore[arg-type]
+    console.print(_table(results))
+    if not sys.argv[1:]:
+        RESULTS.write_text(json.dumps([asdict(r) for r in results], indent=1) + "\n")
+    over = [r.name for r in results if r.limit is not None and r.value > r.limit]
+    for name in over:
+        console.print(f"over its limit: {name}", style="bold red")
+    return 1 if over else 0
+
+
+def _table(results: list[Result]) -> Table:
+    table = Table(title=f"{_machine()}, Python {platform.python_version()}")
+    for column in ("what", "value", "unit", "limit", "goal", "peer"):
+        table.add_column(
+            column, justify="right" if column in ("value", "limit", "goal") else "left"
+        )
+    for r in results:
+        bound = ["" if x is None else f"{x:g}" for x in (r.limit, r.goal)]
+        table.add_row(r.name, f"{r.value:.4g}", r.unit, *bound, r.peer or "")
+    return table
+
+
+def _machine() -> str:
+    model = platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith(("model name", "Model")):
+            model = line.partition(":")[2].strip()
+            break
+    return f"{model}, {os.cpu_count()} cores"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
