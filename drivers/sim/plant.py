@@ -7,6 +7,7 @@ Not the controller: it knows nothing of it. The caller owns the task in which `r
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -167,9 +168,10 @@ class Plant:
 
 
 def _taken(port: int, error: OSError) -> Text:
+    reason = os.strerror(error.errno or 0)
     return Text(
-        f"无法使用 TCP 端口 127.0.0.1:{port} ({error.strerror}); 请停止占用它的程序",
-        f"TCP port 127.0.0.1:{port} cannot be used ({error.strerror}); stop what uses it",
+        f"无法使用 TCP 端口 127.0.0.1:{port} ({reason}); 请停止占用它的程序",
+        f"TCP port 127.0.0.1:{port} cannot be used ({reason}); stop what uses it",
     )
 
 
