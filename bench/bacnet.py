@@ -1,4 +1,4 @@
-"""One BACnet/IP device with four objects, in a process of its own: `python -m bench.bacnet PORT`."""
+"""One BACnet/IP device with four objects, a process of its own: `python -m bench.bacnet PORT`."""
 
 from __future__ import annotations
 
