@@ -58,7 +58,8 @@ class Batches(Generic[Item, T]):
         self._job = job
         self._done = done
         self._running: asyncio.Future[T] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._due = 0.0  # kept here: uvloop's handle of a time that has passed has no `when`
         self.items: list[Item] = []
 
     def put(self, item: Item, within: float) -> None:
@@ -67,9 +68,10 @@ class Batches(Generic[Item, T]):
         loop = asyncio.get_running_loop()
         due = loop.time() + within
         if self._timer is not None:
-            if self._timer.when() <= due:
+            if self._due <= due:
                 return
             self._timer.cancel()
+        self._due = due
         self._timer = loop.call_at(due, self._start)
 
     async def flush(self) -> None:
