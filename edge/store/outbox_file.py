@@ -191,7 +191,6 @@ class OutboxFile:
                 if self._broken:
                     opened = self._begin(ts, at)
                     self._broken = False
-                    delivered, refused = [], []  # they were rows of the damaged file
                 if attempt == 2:
                     gaps += self._make_room(ts, at)
                 gaps += self._commit(entries, delivered, refused, lost, ts, at)

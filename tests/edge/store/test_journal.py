@@ -15,6 +15,7 @@ import pytest
 from edge.errors import Unusable
 from edge.store.database import Ballast
 from edge.store.journal import Journal
+from edge.store.journal_file import JournalFile, Record, State
 from edge.store.outbox import Outbox
 from edge.store.outbox_file import EVENT, SAMPLE
 from edge.store.state import Lock, locate
@@ -63,6 +64,17 @@ def test_records_are_numbered_in_order(tmp_path: Path) -> None:
             assert await store.journal.add("alarm", {}) == 6
 
     asyncio.run(main())
+
+
+def test_records_are_synced_and_state_is_not(tmp_path: Path) -> None:
+    """A record waits for the medium (synchronous FULL = 2), state that is saved often does not."""
+    file = JournalFile(tmp_path / "journal.db", Ballast(tmp_path / "ballast", 0))
+    file.open()
+    levels = []
+    for item in (State("x", b""), Record(0, 0, 0.0, "alarm", "{}"), State("x", b"")):
+        assert file.apply([item]).stored
+        levels.append(file._db.connection.execute("PRAGMA synchronous").fetchone()[0])
+    assert levels == [1, 2, 1]
 
 
 def test_state_is_kept_under_its_name(tmp_path: Path) -> None:
