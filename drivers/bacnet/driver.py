@@ -230,7 +230,6 @@ class BacnetDriver:
             if not held_before:
                 point.held.discard(slot)
             raise
-        point.leftovers.discard(slot)
         for other in point.releases(keep=slot):
             await self._release(device, point, other)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import socket
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -42,11 +43,12 @@ from edge.text import Text
 OUTSTANDING: Final = 4  # per device; the library has no limit and spins for ever at the 257th
 BIND_TIMEOUT: Final = 2.0
 WHO_IS_INTERVAL: Final = 10.0  # at most one broadcast search in so many seconds
-MAX_APDU: Final = (
-    1476  # what one datagram of BACnet/IP holds; larger answers are refused, not split
-)
+MAX_APDU: Final = 1476  # one datagram of BACnet/IP; we ask for less rather than take segments
 _TURNS_TO_CLOSE: Final = 3  # of the event loop, until a closed transport has freed its port
 VENDOR: Final = 999  # ASHRAE keeps this number for work without one of its own
+
+# The library logs a traceback for every datagram that it cannot read, to nobody's use.
+logging.getLogger("bacpypes3").propagate = False  # noqa: TID251 - silenced, not written to
 
 _DEVICE, _MAX_APDU_LENGTH, _UNKNOWN_OBJECT = 8, 62, "object/unknown-object"
 _PERMANENT: Final = frozenset({"object", "property", "services", "reject"})
@@ -125,7 +127,7 @@ class Stack(Application):  # type: ignore[misc]
 
 
 class _Access(ApplicationServiceAccessPoint):  # type: ignore[misc]
-    """Hands answers up as they are: our codec reads them in a tenth of the library's time."""
+    """Hands answers up as they are: our codec reads them in a fraction of the time."""
 
     async def sap_response(self, apdu: Any) -> None:
         if isinstance(apdu, ComplexAckPDU):

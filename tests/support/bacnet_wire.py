@@ -113,11 +113,11 @@ class Relay:
 
     def _answered(self, back: socket.socket, asker: Any) -> None:
         data = back.recv(2000)
-        self.waiting -= 1
         if self.malform is not None:
             data = malformed(data, self.malform)
         asyncio.get_running_loop().call_later(self.delay, self._answer, data, asker)
 
     def _answer(self, data: bytes, asker: Any) -> None:
+        self.waiting -= 1
         if not self._front.is_closing():
             self._front.sendto(data, asker)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from bacpypes3.basetypes import PropertyIdentifier
 from bacpypes3.primitivedata import ObjectType
 from pydantic import ValidationError
+from pydantic_core import PydanticUndefined
 
+import drivers.bacnet
 from drivers.bacnet import BACNET
 from drivers.bacnet.config import (
     OBJECT_TYPES,
@@ -19,6 +22,7 @@ from drivers.bacnet.config import (
 )
 from edge.driver import FieldDevice, FieldPoint
 from edge.schema.model import Model, Refusal
+from edge.site.load import read_site
 
 
 def refusal(model: type[Model], **fields: object) -> Refusal:
@@ -155,4 +159,25 @@ def test_points_that_do_not_fit_together() -> None:
 def test_profile_vectors(octets: str, value: float) -> None:
     """A profile's test vector is the application-tagged value."""
     assert BACNET.vector is not None
-    assert BACNET.vector(None, bytes.fromhex(octets)) == value
+    assert BACNET.vector(None, bytes.fromhex(octets), {}) == value
+
+
+@pytest.mark.parametrize("model", [BusConfig, DeviceConfig, PointConfig])
+def test_the_readme_has_every_option(model: type[Model]) -> None:
+    """Each option stands in the driver's README with its own description and default."""
+    readme = (Path(drivers.bacnet.__file__).parent / "README.md").read_text()
+    for name, field in model.model_fields.items():
+        default = "–" if field.default in (PydanticUndefined, None) else str(field.default)
+        rows = [row for row in readme.splitlines() if row.startswith(f"| `{name}` | {default}")]
+        assert any(str(field.description) in row for row in rows), name
+
+
+def test_the_sample_is_a_site() -> None:
+    """The sample passes `edge check`."""
+    sample = Path(drivers.bacnet.__file__).parent / "sample.yaml"
+    checked = read_site(sample, {"bacnet": BACNET}, {})
+    assert [problem.line("en") for problem in checked.problems] == []
+    assert checked.site is not None
+    assert [poll.points for poll in checked.site.buses[0].polls] == [
+        ("lobby.lux", "lobby.dimmer", "lobby.power", "lobby.night")
+    ]

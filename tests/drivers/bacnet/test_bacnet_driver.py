@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -14,13 +15,13 @@ import numpy as np
 import pytest
 import uvloop
 from bacpypes3.apdu import AbortPDU, ErrorRejectAbortNack
-from bacpypes3.errors import ObjectError
+from bacpypes3.errors import ExecutionError, ObjectError, PropertyError
 
 from drivers.bacnet import BACNET, codec
 from drivers.bacnet.config import BusConfig, DeviceConfig, PointConfig
 from drivers.bacnet.driver import BacnetDriver
-from drivers.bacnet.link import OUTSTANDING, Link
-from drivers.sim.serve_bacnet import BacnetDevice, ObjectSpec
+from drivers.bacnet.link import Link
+from drivers.sim.serve_bacnet import BacnetDevice, ObjectSpec, _Served
 from edge.driver import FieldDevice, FieldPoint, Poll, Sample, Write
 from edge.errors import DeviceRefused, DeviceTimeout, LinkDown
 from edge.image import quality
@@ -218,6 +219,7 @@ def test_what_appears_later_is_not_ours_to_clear() -> None:
         async with bench() as b:
             await b.write(60.0, Slot.CONTROL)
             b.device.command(DIMMER, 8, 80.0)
+            assert (await b.read())[DIMMER] == (80.0, quality.OVERRIDDEN)
             await b.write(61.0, Slot.CONTROL)
             await b.write(62.0, Slot.SCHEDULE)
             assert b.device.priorities(DIMMER) == {8: 80.0, 15: 62.0}
@@ -296,6 +298,27 @@ def test_a_refused_write_is_not_held() -> None:
                 await b.write(1.0, point="analog-input,1")
             assert caught.value.code == "property/write-access-denied"
             assert "拒绝" in caught.value.reason.zh
+
+    run(test)
+
+
+def test_a_priority_that_the_device_refuses_is_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device that keeps a priority for others refuses it, and is not sent a NULL there later."""
+    taken = _Served.do_WritePropertyRequest
+
+    async def refuse_eight(app: Any, apdu: Any) -> None:
+        if apdu.priority == 8:
+            raise PropertyError("writeAccessDenied")
+        await taken(app, apdu)
+
+    monkeypatch.setattr(_Served, "do_WritePropertyRequest", refuse_eight)
+
+    async def test() -> None:
+        async with bench() as b:
+            with pytest.raises(DeviceRefused):
+                await b.write(60.0, Slot.REMOTE)
+            await b.write(61.0, Slot.CONTROL)
+            assert b.device.priorities(DIMMER) == {14: 61.0}
 
     run(test)
 
@@ -394,6 +417,26 @@ def test_a_device_without_read_property_multiple() -> None:
     run(test)
 
 
+def test_a_device_in_trouble_refuses_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the device itself is no property's fault, and may pass."""
+
+    async def trouble(app: Any, apdu: Any) -> None:
+        raise ExecutionError(errorClass="device", errorCode="operationalProblem")
+
+    async def test() -> None:
+        async with bench() as b:
+            await b.read()
+            b.device.faults.no_multiple = True
+            with monkeypatch.context() as patched:
+                patched.setattr(_Served, "do_ReadPropertyRequest", trouble)
+                with pytest.raises(DeviceRefused) as caught:
+                    await b.read()
+            assert not caught.value.permanent
+            assert {bits for _, bits in (await b.read()).values()} == {quality.GOOD}
+
+    run(test)
+
+
 def refuse_more_than(most: int, how: str) -> Callable[[Any, Any], Awaitable[None]]:
     async def limited(app: Any, apdu: Any) -> None:
         if len(apdu.listOfReadAccessSpecs) <= most:
@@ -412,8 +455,8 @@ def test_a_device_that_answers_only_so_much(
     most: int, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A refused request is asked again by halves, once; afterwards the size is known."""
-    service = "drivers.sim.serve_bacnet._Served.do_ReadPropertyMultipleRequest"
-    monkeypatch.setattr(service, refuse_more_than(most, how))
+    limited = refuse_more_than(most, how)
+    monkeypatch.setattr(_Served, "do_ReadPropertyMultipleRequest", limited)
 
     async def test() -> None:
         async with bench() as b:
@@ -516,21 +559,41 @@ def test_another_device_at_the_address_is_refused() -> None:
     run(test)
 
 
+def test_a_replaced_device_is_noticed() -> None:
+    """After a silence the device must say again who it is: another one may have its address."""
+
+    async def test() -> None:
+        port = free_port()
+        driver, polls = driver_for(f"{HOST}:{port}", points(["analog-input,1"]))
+        async with driver:
+            async with BacnetDevice(1001, f"{HOST}/32:{port}", TABLE):
+                await driver.read(polls[0])
+            with pytest.raises(DeviceTimeout):
+                await driver.read(polls[0])
+            async with BacnetDevice(1002, f"{HOST}/32:{port}", TABLE):
+                with pytest.raises(DeviceRefused):
+                    await driver.read(polls[0])
+            async with BacnetDevice(1001, f"{HOST}/32:{port}", TABLE):
+                assert (await driver.read(polls[0])).values.tolist() == [321.5]
+
+    run(test)
+
+
 def test_requests_under_way_are_bounded() -> None:
     """However many ask at once, the device sees a few requests at a time, and all are answered."""
 
     async def test() -> None:
         async with bench() as b:
             await b.read()
-            b.relay.delay = 0.002
+            b.relay.delay = 0.005
             b.relay.waiting = b.relay.most_waiting = 0
             target = (codec.object_identifier(0, 1), 85)
             request = codec.read_property(target)
             answers = await asyncio.gather(
-                *(b.driver._link.request(1001, codec.READ_PROPERTY, request) for _ in range(300))
+                *(b.driver._link.request(1001, codec.READ_PROPERTY, request) for _ in range(200))
             )
             assert {codec.number(codec.property_value(a, target)) for a in answers} == {321.5}
-            assert 1 < b.relay.most_waiting <= OUTSTANDING
+            assert 1 < b.relay.most_waiting <= 4
 
     run(test)
 
@@ -566,6 +629,31 @@ def test_an_absent_address_is_said() -> None:
         assert "192.0.2.1" in caught.value.reason.en
 
     run(test)
+
+
+def test_garbage_on_the_port_is_not_even_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Datagrams that mean nothing cost nobody a traceback, and the next poll is as before."""
+    records: list[logging.LogRecord] = []
+    collector = logging.Handler()
+    monkeypatch.setattr(collector, "emit", records.append)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [collector])
+
+    async def test() -> None:
+        async with bench() as b:
+            before = await b.read()
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+                for data in (
+                    b"",
+                    b"\x81",
+                    b"\x81\x0a\x00\x04",
+                    b"\x81\x0a\x00\x09\x01\x20",
+                    bytes(99),
+                ):
+                    stranger.sendto(data, (HOST, b.driver._link._config.port))
+            assert await b.read() == before
+
+    run(test)
+    assert [record for record in records if record.name.startswith("bacpypes3")] == []
 
 
 def test_our_own_device_cannot_be_written() -> None:
