@@ -47,6 +47,12 @@ TASK_FAILED = _event(
     "task-failed", "error", "任务 {task} 失败 ({error}), {retry:g} 秒后重启",
     "task {task} failed ({error}), restarting in {retry:g} s",
 )  # fmt: skip
+CALLBACK_FAILED = _event(
+    "callback-failed",
+    "error",
+    "后台回调出错: {error}",
+    "a callback in the background failed: {error}",
+)
 CONTROL_FAILED = _event(
     "control-failed", "error", "控制程序出错, 其请求已撤销, 保护继续: {error}",
     "the control program failed, its requests are withdrawn, protections go on: {error}",
@@ -139,8 +145,8 @@ STORE_BACK = _event("store-back", "info", "磁盘恢复可写", "the disk can be
 
 ALARM = _event("alarm", "warning", "报警 {alarm} {state}: {text}", "alarm {alarm} {state}: {text}")
 COMMAND = _event(
-    "command", "info", "命令 {id} {point} = {value}: {state} {code}",
-    "command {id} {point} = {value}: {state} {code}",
+    "command", "info", "命令 {id} {point} = {value}: {state} {refusal}",
+    "command {id} {point} = {value}: {state} {refusal}",
 )  # fmt: skip
 
 EVENTS: tuple[Event, ...] = tuple(v for v in list(globals().values()) if isinstance(v, Event))

@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 from edge.app import retain
 from edge.app.notify import Notify
@@ -27,7 +28,17 @@ from edge.commands import Commands
 from edge.driver import Write
 from edge.envelope import Answer
 from edge.errors import Fatal
-from edge.events import ALARM, COMMAND, OBSERVING, SCAN_OVERRUN, STARTED, STOPPED, STOPPING, Events
+from edge.events import (
+    ALARM,
+    CALLBACK_FAILED,
+    COMMAND,
+    OBSERVING,
+    SCAN_OVERRUN,
+    STARTED,
+    STOPPED,
+    STOPPING,
+    Events,
+)
 from edge.hmi.server import Server
 from edge.rules.compile import compile_site
 from edge.rules.kernel import compile_kernel
@@ -91,11 +102,13 @@ class Controller:
         self._last = 0.0
         self._arrived = False
         self._turn: asyncio.Future[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._due = 0.0  # kept here: uvloop's handle of a time that has passed has no `when`
         self._overrun = False
 
     async def run(self, stop: asyncio.Future[str]) -> int:
         """Run until `stop` brings the reason; returns the exit code."""
+        asyncio.get_running_loop().set_exception_handler(self._loop_error)
         async with AsyncExitStack() as stack:
             stack.enter_context(Lock(self.directory))
             stack.push_async_callback(self.writer.close)
@@ -121,7 +134,7 @@ class Controller:
         self.scan.cold_for = 0.0 if kept.warm else self.site.startup_delay
         self.scan.restore(kept.data.get("scan", {}))
         self.commands.restore(
-            kept.data.get("commands"), self.clock.now(), self.clock.wall(),
+            kept.commands, self.clock.now(), self.clock.wall(),
             known=kept.downtime is not None,
         )  # fmt: skip
 
@@ -159,7 +172,7 @@ class Controller:
                 for runner in self.buses.values():
                     if runner.up:
                         await runner.mailbox.emptied()
-        retain.save(self.journal, self.clock, self.scan, self.commands.retain())
+        retain.save(self.journal, self.clock, self.scan)
 
     # The scan task.
 
@@ -219,7 +232,8 @@ class Controller:
         loop = asyncio.get_running_loop()
         self._turn = loop.create_future()
         pause = self.site.scan_min if self._arrived else self.site.scan_max
-        self._timer = loop.call_at(self._last + pause, self._go)
+        self._due = self._last + pause
+        self._timer = loop.call_at(self._due, self._go)
         try:
             await self._turn
         finally:
@@ -236,8 +250,9 @@ class Controller:
         due = self._last + self.site.scan_min
         if loop.time() >= due:
             self._go()
-        elif self._timer.when() > due:
+        elif self._due > due:
             self._timer.cancel()
+            self._due = due
             self._timer = loop.call_at(due, self._go)
 
     def _go(self) -> None:
@@ -257,9 +272,15 @@ class Controller:
     def _answered(self, answer: Answer) -> None:
         self.events.emit(
             COMMAND, id=answer.id, point=answer.point, value=answer.value, state=answer.state,
-            code=answer.code,
+            refusal=answer.code,
         )  # fmt: skip
         self.recorded = self.journal.add("command", answer.as_json())
+        retain.save_commands(self.journal, self.commands)
+
+    def _loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback of some library failed: nobody awaits it, so it is an event."""
+        error = context.get("exception")
+        self.events.emit(CALLBACK_FAILED, error=error or context["message"], exc_info=error)
 
     async def _keep_house(self) -> None:
         """Look after the clock's trust and the uplinks' points, and keep state once a minute."""
@@ -272,5 +293,5 @@ class Controller:
                 self.trusted = self.clock.trusted()
             if now >= keep:
                 keep = now + retain.EVERY
-                retain.save(self.journal, self.clock, self.scan, self.commands.retain())
+                retain.save(self.journal, self.clock, self.scan)
             await asyncio.sleep(1.0)

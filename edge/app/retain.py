@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.clock import Clock
+from edge.commands import Commands
 from edge.scan.cycle import Scan
 from edge.store.journal import Journal
 
@@ -19,6 +20,7 @@ EVERY = 60.0  # seconds between two savings: what a power cut may cost of counte
 WARM = 60.0  # seconds of downtime up to which running equipment is simply taken over
 NAME = "retain"
 ALARMS = "alarms"  # saved with each transition
+COMMANDS = "commands"  # saved with each answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class Kept:
     """What was found. `downtime` is None when nobody knows how long nothing ran."""
 
     data: dict[str, Any]
+    commands: dict[str, Any] | None
     downtime: float | None
 
     @property
@@ -35,26 +38,31 @@ class Kept:
 
 
 async def take_up(journal: Journal, clock: Clock) -> Kept:
-    """Load what the last process kept and set the site time; an unreadable rest is nothing."""
-    blob = await journal.load_state(NAME)
-    try:
-        data = json.loads(blob) if blob else {}
-    except ValueError:
-        data = {}
+    """Load what the last process kept and set the site time; what is unreadable is nothing."""
+    data, commands = await _load(journal, NAME), await _load(journal, COMMANDS)
     if "now" not in data:
-        return Kept({}, None)
+        return Kept({}, commands, None)
     downtime: float | None = None
     if data.get("boot") == _boot():
         downtime = max(0.0, clock.uptime() - data["monotonic"])
     elif clock.trusted():
         downtime = max(0.0, clock.wall() - data["wall"])
     clock.resume(data["now"] + (downtime or 0.0))
-    if alarms := await journal.load_state(ALARMS):
-        data["scan"]["alarms"] = json.loads(alarms)
-    return Kept(data, downtime)
+    if alarms := await _load(journal, ALARMS):
+        data["scan"]["alarms"] = alarms
+    return Kept(data, commands, downtime)
 
 
-def save(journal: Journal, clock: Clock, scan: Scan, leases: Any) -> None:
+async def _load(journal: Journal, name: str) -> dict[str, Any]:
+    blob = await journal.load_state(name)
+    try:
+        data = json.loads(blob) if blob else {}
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def save(journal: Journal, clock: Clock, scan: Scan) -> None:
     """Keep everything for the successor."""
     data = {
         "now": clock.now(),
@@ -62,7 +70,6 @@ def save(journal: Journal, clock: Clock, scan: Scan, leases: Any) -> None:
         "monotonic": clock.uptime(),
         "boot": _boot(),
         "scan": scan.retain(),
-        "commands": leases,
     }
     journal.save_state(NAME, json.dumps(data).encode())
 
@@ -70,6 +77,11 @@ def save(journal: Journal, clock: Clock, scan: Scan, leases: Any) -> None:
 def save_alarms(journal: Journal, scan: Scan) -> None:
     """Keep the alarm states; with each transition, so that nothing sounds twice."""
     journal.save_state(ALARMS, json.dumps(scan.alarms.retain()).encode(), within=0.0)
+
+
+def save_commands(journal: Journal, commands: Commands) -> None:
+    """Keep leases and known ids; with each answer, so that no command is done twice."""
+    journal.save_state(COMMANDS, json.dumps(commands.retain()).encode(), within=0.0)
 
 
 def _boot() -> str:

@@ -52,8 +52,9 @@ class Uplinks:
             for topic, body in payload.dictionary(self._c.site).items():
                 line.session.publish_retained(topic, body)
         for row in self._c.scan.alarms.states.values():
-            if row.state is not State.NORMAL:
-                self.alarm_state(row.alarm.id, payload.dump(self._c.view.alarm_state(row)))
+            normal = row.state is State.NORMAL  # it may have cleared while nobody was there
+            body = "" if normal else payload.dump(self._c.view.alarm_state(row))
+            self.alarm_state(row.alarm.id, body)
 
     async def close(self) -> None:
         """Store what was gathered and close the outboxes."""
@@ -112,10 +113,10 @@ class Uplinks:
         await outbox.open()
         reporter = Reporter(c.site.points, c.scan.image, outbox, c.clock, config.report)
         identity = {"boot": self.boot, "cfg": f"sha256:{c.site.digest}"}
-        session = UplinkSession(config, outbox, self._intake, identity, c.clock, c.events)
+        session = UplinkSession(config, outbox, self.intake, identity, c.clock, c.events)
         return Line(config, outbox, reporter, session)
 
-    def _intake(self, received: Received) -> asyncio.Future[int] | None:
+    def intake(self, received: Received) -> asyncio.Future[int] | None:
         """A command from a broker; its future is done when the answer is on the medium."""
         c = self._c
         c.recorded = None

@@ -51,6 +51,10 @@ TABLE: dict[str, tuple[str, str, Text]] = {
         "edge.cli.health", "health",
         Text("总线, 设备, 上行, 扫描的状况", "how buses, devices, uplinks and the scan are"),
     ),
+    "failsafe": (
+        "edge.cli.failsafe", "failsafe",
+        Text("输出故障安全值, 断开报警继电器", "drive the failsafe values, drop the alarm relay"),
+    ),
     "compile": (
         "edge.cli.compile", "compile",
         Text("预先编译内核, 供安装时使用", "compile the kernel ahead, at installation"),

@@ -47,6 +47,7 @@ class Arbiter:
             _Timed(c, o) for c, o in enumerate(outputs) if o.min_on or o.min_off or o.max_starts
         ]
         self._goal = np.full(len(outputs), np.nan)
+        self._winner = np.zeros(len(outputs))
         self._seen = np.zeros((SLOTS, len(outputs)), np.int64)
         self._next_ramp = -math.inf
         self._next_expiry = math.inf
@@ -93,7 +94,9 @@ class Arbiter:
             given = ~np.isnan(request)
             first = given.argmax(axis=0)
             self._goal = request[first, self._columns]
-            self._image.owner[:] = np.where(given.any(axis=0), first + 1, 0)
+            self._winner = np.where(given.any(axis=0), first + 1.0, 0.0)
+        # Nobody owns an output that is not driven yet: rules track what the device does.
+        self._image.owner[:] = np.where(held, 0.0, self._winner)
         self._move(now, held)
 
     def _move(self, now: float, held: np.ndarray[Any, np.dtype[np.bool_]]) -> None:

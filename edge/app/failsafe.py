@@ -1,0 +1,94 @@
+"""The last resort: when systemd gives up restarting, bring the outputs to their failsafe values.
+
+One attempt per bus, then the end; no scan, no rules. Run by `edge failsafe` from
+`edge-failsafe.service`. Drives explicit values only and drops every alarm relay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from edge.driver import Driver, Write
+from edge.errors import DriverError, LinkDown
+from edge.image.slots import Slot
+from edge.site.site import Bus, Point, Site
+from edge.store.state import Lock
+from edge.text import Text
+
+PATIENCE = 10.0  # seconds for one bus, connecting included
+
+NO_TIME = Text("总线 10 秒内未完成", "the bus did not get it done within 10 s")
+
+Tell = Callable[[Write, Text | None], None]
+"""Called for each value with what went wrong, None when the device acknowledged it."""
+
+
+def failsafe_values(site: Site) -> dict[str, float]:
+    """The explicit failsafe value of every field output; alarm relays are dropped in any case."""
+    relays = {panel.relay for panel in site.annunciators}
+    return {
+        point.id: 0.0 if point.id in relays else float(_explicit(point))
+        for point in site.points
+        if point.device is not None
+        and point.output is not None
+        and (point.id in relays or not math.isnan(_explicit(point)))
+    }
+
+
+def _explicit(point: Point) -> float:
+    value = point.output.failsafe if point.output is not None else "hold"
+    return float(value) if isinstance(value, float | int) else math.nan
+
+
+async def drive_failsafe(site: Site, directory: Path, tell: Tell) -> bool:
+    """Write all values, bus by bus; True when all were acknowledged.
+
+    Raises `Unusable` when a controller is running on the state directory: it decides, not we.
+    """
+    values = failsafe_values(site)
+    done = True
+    with Lock(directory):
+        for bus in site.buses:
+            done &= await _bus(bus, values, tell)
+    return done
+
+
+async def _bus(bus: Bus, values: dict[str, float], tell: Tell) -> bool:
+    left = deque(
+        Write(device.id, point.id, values[point.id], Slot.PROTECT)
+        for device in bus.devices
+        for point in device.points
+        if point.id in values
+    )
+    done, reason = True, NO_TIME
+    try:
+        async with (
+            asyncio.timeout(PATIENCE),
+            bus.kind.connect(bus.config, bus.devices, bus.polls, lambda *_: None) as driver,
+        ):
+            while left:
+                refusal = await _write(driver, left[0])
+                tell(left.popleft(), refusal)
+                done &= refusal is None
+    except LinkDown as error:
+        reason = error.reason
+    except TimeoutError:
+        pass
+    for write in left:
+        tell(write, reason)
+    return done and not left
+
+
+async def _write(driver: Driver, write: Write) -> Text | None:
+    """A device that refuses or is silent must not keep the others from their values."""
+    try:
+        await driver.write((write,))
+    except LinkDown:
+        raise
+    except DriverError as error:
+        return error.reason
+    return None

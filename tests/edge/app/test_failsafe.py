@@ -1,0 +1,82 @@
+"""`edge failsafe`, over a real socket: what systemd runs when it has given up."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from drivers import DRIVERS
+from edge.app.failsafe import drive_failsafe, failsafe_values
+from edge.blocks import KINDS
+from edge.driver import Write
+from edge.errors import Unusable
+from edge.site.load import load_site
+from edge.site.site import Site
+from edge.store.state import Lock
+from edge.text import Text
+from tests.support.modbus_device import ModbusDevice, Unit
+
+SITE = """
+site: {{id: last-resort, timezone: Asia/Shanghai}}
+buses:
+  line: {{driver: modbus, tcp: "127.0.0.1:{port}"}}
+devices:
+  pump:
+    bus: line
+    unit: 1
+    points:
+      speed: {{holding: 0, output: true, failsafe: 60, unit: "%", range: [0, 100]}}
+      valve: {{holding: 1, output: true, unit: "%", range: [0, 100]}}
+      relay: {{coil: 5, output: true}}
+annunciators:
+  panel: {{relay: pump.relay}}
+"""
+
+
+def site_at(port: int, directory: Path) -> Site:
+    path = directory / "site.yaml"
+    path.write_text(SITE.format(port=port))
+    return load_site(path, DRIVERS, KINDS)
+
+
+def test_explicit_values_and_the_relay_are_driven_and_nothing_else(tmp_path: Path) -> None:
+    """The valve's failsafe is `hold`: it is not touched; the relay drops without being asked."""
+
+    async def main() -> None:
+        told: list[tuple[str, float, Text | None]] = []
+
+        def tell(write: Write, reason: Text | None) -> None:
+            told.append((write.point, write.value, reason))
+
+        unit = Unit(holding={0: 10, 1: 20}, coil={5: 1})
+        async with ModbusDevice({1: unit}) as device:
+            site = site_at(device.port, tmp_path)
+            assert await drive_failsafe(site, tmp_path / "state", tell)
+            assert {("pump.speed", 60.0, None), ("pump.relay", 0.0, None)} == set(told)
+            assert len(device.written) == 2
+
+    asyncio.run(main())
+
+
+def test_what_cannot_be_written_is_said_with_its_reason(tmp_path: Path) -> None:
+    """Nobody listens on the port: every value is named, the result is False."""
+
+    async def main() -> None:
+        told: list[Text | None] = []
+        site = site_at(1, tmp_path)
+        assert not await drive_failsafe(
+            site, tmp_path / "state", lambda _, reason: told.append(reason)
+        )
+        assert len(told) == len(failsafe_values(site))
+        assert all(reason is not None and reason.zh for reason in told)
+
+    asyncio.run(main())
+
+
+def test_a_running_controller_is_not_interfered_with(tmp_path: Path) -> None:
+    """Its state directory is locked: refused with a sentence, nothing is written."""
+    site = site_at(1, tmp_path)
+    with Lock(tmp_path / "state"), pytest.raises(Unusable):
+        asyncio.run(drive_failsafe(site, tmp_path / "state", lambda *_: None))
