@@ -44,6 +44,37 @@ _OFFLINE = AlarmTemplate(
     consequence=Text("该设备的数据和控制中断", "its data and its control are gone"),
 )
 
+# domain.md 2.9, WRITE_VERIFY_FAIL: acknowledged, and not done
+_NOT_FOLLOWING = AlarmTemplate(
+    id="{RULE}_NOT_FOLLOWING",
+    when="not {rule}.following",
+    priority=2,
+    text=Text("{name}控制未生效", "{name} does not follow"),
+    checks=(
+        Text("查就地/远程转换开关是否在就地", "look whether a switch on site is on local"),
+        Text("核对寄存器表与写入权限", "compare the register map and the right to write"),
+        Text("查设备自身的联锁和故障", "look for interlocks and faults of the device itself"),
+    ),
+    shows=("{rule}.following",),
+    cause=Text("设备应答了写入但没有执行", "the device acknowledged a write and did not do it"),
+    consequence=Text("自动控制对它无效", "automatic control has no effect on it"),
+)
+
+# domain.md 2.9, UPSTREAM_DOWN
+_UPSTREAM = AlarmTemplate(
+    id="{RULE}_DOWN",
+    when="not {rule}.online",
+    priority=3,
+    text=Text("上行 {rule} 中断", "uplink {rule} is down"),
+    checks=(
+        Text("查路由器、SIM 卡和外网", "look at router, SIM card and the way out"),
+        Text("查服务器证书是否到期", "look whether the broker's certificate has expired"),
+    ),
+    on_delay=300.0,
+    shows=("{rule}.online",),
+    consequence=Text("数据存于本机, 恢复后补传", "data is kept here and sent when it is back"),
+)
+
 # What an alarm has before its options are applied.
 _BLANK = AlarmTemplate(id="", when="", priority=3, text=NOTHING, checks=())
 
@@ -78,6 +109,16 @@ def expand(template: AlarmTemplate, rule: str, name: Text) -> AlarmTemplate:
 def offline(device: DevicePart) -> AlarmTemplate:
     """The alarm that every device brings."""
     return expand(_OFFLINE, device.id, device.options.name or Text(device.id, device.id))
+
+
+def not_following(device: DevicePart) -> AlarmTemplate:
+    """The alarm that every device with outputs brings."""
+    return expand(_NOT_FOLLOWING, device.id, device.options.name or Text(device.id, device.id))
+
+
+def upstream(uplink: str) -> AlarmTemplate:
+    """The alarm that every uplink brings."""
+    return expand(_UPSTREAM, uplink, Text(uplink, uplink))
 
 
 def build_alarms(

@@ -14,10 +14,10 @@ from pathlib import Path
 from edge.blocks.kind import AlarmTemplate, Kind
 from edge.driver import FieldDevice, Poll
 from edge.schema.problem import Problem
-from edge.site.alarms import build_alarms, expand, offline
+from edge.site.alarms import build_alarms, expand, not_following, offline, upstream
 from edge.site.files import Files, Source
 from edge.site.model import GrantOptions, Tls, UplinkOptions, ValueRule
-from edge.site.parts import Parts, Record, RulePart
+from edge.site.parts import DevicePart, Parts, Record, RulePart
 from edge.site.points import Amounts, device_point, field_device, setpoint, virtual
 from edge.site.site import (
     Annunciator,
@@ -156,8 +156,14 @@ class _Builder:
             self._own(_tripped(id, interlock.options.name), interlock.source)
         for device in self.parts.devices.values():
             self._own(_online(device.id, device.options.name), device.source)
+            if self._drives(device):
+                self._own(_following(device.id, device.options.name), device.source)
         for uplink in self.parts.uplinks.values():
             self._own(_online(uplink.id, None), uplink.source)
+
+    def _drives(self, device: DevicePart) -> bool:
+        points = (self.points.get(f"{device.id}.{part.id}") for part in device.points)
+        return any(point is not None and point.output is not None for point in points)
 
     def _own(self, point: Point, source: Source) -> None:
         if point.id in self.points:
@@ -207,7 +213,11 @@ class _Builder:
             for rule in self.parts.rules.values()
             for template in self.kinds[rule.kind].alarms(rule.model)
         ]
-        every += [(offline(device), device.source) for device in self.parts.devices.values()]
+        for device in self.parts.devices.values():
+            every.append((offline(device), device.source))
+            if self._drives(device):
+                every.append((not_following(device), device.source))
+        every += [(upstream(uplink.id), uplink.source) for uplink in self.parts.uplinks.values()]
         for template, source in every:
             if template.id in found:
                 text = Text(
@@ -306,6 +316,15 @@ def _online(id: str, name: Text | None) -> Point:
     labels = {0: Text("离线", "offline"), 1: Text("在线", "online")}
     return virtual(
         f"{id}.online", "", Text(f"{shown.zh} 在线", f"{shown.en} online"),
+        low=0.0, high=1.0, labels=labels,
+    )  # fmt: skip
+
+
+def _following(id: str, name: Text | None) -> Point:
+    shown = name or Text(id, id)
+    labels = {0: Text("未跟随", "does not follow"), 1: Text("跟随", "follows")}
+    return virtual(
+        f"{id}.following", "", Text(f"{shown.zh} 控制生效", f"{shown.en} follows"),
         low=0.0, high=1.0, labels=labels,
     )  # fmt: skip
 

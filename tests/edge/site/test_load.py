@@ -102,7 +102,8 @@ def test_points_stand_poll_by_poll(site: Site) -> None:
         "pump.order",  # cannot be read
         "target",
         "supply.error", "low", "dry.tripped",
-        "pump.online", "meter.online", "cloud.online", "plain.online",
+        "pump.online", "pump.following", "meter.online",
+            "cloud.online", "plain.online",
     ]  # fmt: skip
     polls = [poll for bus in site.buses for poll in bus.polls]
     assert [id for poll in polls for id in poll.points] == [p.id for p in site.points[:6]]
@@ -193,7 +194,8 @@ def test_interlocks(site: Site) -> None:
 def test_alarms_come_with_rules_and_devices(site: Site) -> None:
     """Rules' templates, one per device for silence, then the site's own; all with checks."""
     assert [a.id for a in site.alarms] == [
-        "SUPPLY_FAR", "PUMP_OFFLINE", "METER_OFFLINE", "high", "odd",
+        "SUPPLY_FAR", "PUMP_OFFLINE", "PUMP_NOT_FOLLOWING", "METER_OFFLINE",
+        "CLOUD_DOWN", "PLAIN_DOWN", "high", "odd",
     ]  # fmt: skip
     silent = alarm(site, "METER_OFFLINE")
     assert (silent.when, silent.on_delay, silent.off_delay, silent.priority) == (
