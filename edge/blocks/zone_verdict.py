@@ -41,8 +41,8 @@ _FAST_AT, _SLOW_AT, _LAST_H, _H_FAST = range(4)
 _H_SLOW = _H_FAST + BUCKETS
 GROUP_STATES = _H_SLOW + BUCKETS
 (_LAST_RAW, _LAST_Q, _STEP_AT, _STEP_Q, _STEP_H, _LOW_AT, _TRIGGER, _REF_P, _REF_H, _EVENT_P,
- _KEPT, _KEPT_CONFIDENCE, _KEPT_R, _KEPT_FALL, _DECIDED, _RECOVER_AT, _C, _MOVING_UNTIL,
- _TRAVEL_TIME, _DEVIATION_AT, _REST, _SLOW_FALL_AT, _FAST) = range(23)  # fmt: skip
+ _KEPT, _KEPT_CONFIDENCE, _KEPT_R, _KEPT_FALL, _DECIDED, _RECOVER_AT, _C, _TRAVEL_TIME,
+ _DEVIATION_AT, _REST, _SLOW_FALL_AT, _FAST) = range(22)  # fmt: skip
 _SLOW = _FAST + BUCKETS
 ZONE_STATES = _SLOW + BUCKETS
 
@@ -143,7 +143,7 @@ def notice_step(
 def follow_valve(
     v: Floats, q: Bits, ops: Index, i: int, par: Floats, zp: int, st: Floats, z: int, now: float
 ) -> None:  # fmt: skip
-    """Expected travel, deviation timer and the position in which the valve came to rest."""
+    """Expected travel, deviation timer and the position nearest to the command so far."""
     c, f = read(v, q, ops, i + _COMMAND), read(v, q, ops, i + _POSITION)
     if isnan(c) or isnan(f):
         st[z + _DEVIATION_AT], st[z + _REST] = nan, nan
@@ -151,9 +151,9 @@ def follow_valve(
     if isnan(st[z + _C]) or abs(c - st[z + _C]) > NEW_COMMAND:
         st[z + _C] = c
         st[z + _TRAVEL_TIME] = abs(c - f) / 100.0 * par[zp + _TRAVEL]
-        st[z + _MOVING_UNTIL] = now + max(DEVIATION_TIME, TRAVEL_SHARE * st[z + _TRAVEL_TIME])
-    moving = now < st[z + _MOVING_UNTIL]
-    if moving or isnan(st[z + _REST]) or abs(f - c) < abs(st[z + _REST] - c):
+        st[z + _REST] = f
+    # Only towards its command: one that turns back has moved by itself, however new the command.
+    if isnan(st[z + _REST]) or abs(f - c) < abs(st[z + _REST] - c):
         st[z + _REST] = f
     if abs(c - f) <= DEVIATION:
         st[z + _DEVIATION_AT] = nan

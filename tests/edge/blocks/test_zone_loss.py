@@ -98,6 +98,23 @@ def test_valve_deviation() -> None:
     assert network.block["verdict"] == NORMAL
 
 
+def test_valve_deviation_right_after_a_command() -> None:
+    """A valve that turns back on its way, or runs away as it arrives, moves without a command."""
+    for seconds in (1.0, 3.0, 8.0):
+        network = Network()
+        network.plant.valves[2].motor = network.plant.valves[2].plug = 70.0
+        network.plant.commands["v3_command"] = 70.0
+        network.run(120)
+        network.plant.commands["v3_command"] = 80.0
+        network.run(seconds)
+        start = network.now
+        network.plant.active.add("valve_drift:3")
+        network.run(20)
+        at, verdicts = network.first()
+        assert at - start <= 6.5
+        assert verdicts == (NORMAL, NORMAL, VALVE)
+
+
 def test_the_trigger_falls_at_four_and_a_half_seconds() -> None:
     """S01: without the confirmation the verdict falls with the trigger, 4.5 s into the ramp."""
     network = Network(confirm="0s")
