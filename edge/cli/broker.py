@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,22 +77,28 @@ class Subscriber:
 
     port: int
     heard: list[Message] = field(default_factory=list)
+    connected: asyncio.Event = field(default_factory=asyncio.Event)
+    again: asyncio.Event = field(default_factory=asyncio.Event)
     _client: MQTTClient | None = None
 
     async def run(self) -> None:
-        """Subscribe to everything, again and again; never returns."""
+        """Subscribe to everything, again and again; never returns. `again` cuts a pause short."""
         while True:
+            self.again.clear()
             client = MQTTClient("edge-demo", {"auto_reconnect": False, "keep_alive": 10})
             try:
                 await client.connect(f"mqtt://127.0.0.1:{self.port}/")
                 await client.subscribe([("edge/#", 1)])
                 self._client = client
+                self.connected.set()
                 while (message := await client.deliver_message()) is not None:
                     self._take(message)
             except (AMQTTError, ClientError, OSError):
                 pass
             self._client = None
-            await asyncio.sleep(RETRY)
+            self.connected.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.again.wait(), RETRY)
 
     async def publish(self, topic: str, data: object) -> bool:
         """Publish JSON with QoS 1; False while there is no connection."""

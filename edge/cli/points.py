@@ -29,6 +29,7 @@ class Shown:
 
     id: str
     name: Text
+    device: str  # "" for virtual points and setpoints
     role: str
     unit: str
     decimals: int
@@ -61,6 +62,7 @@ def shown(model: Json, snapshot: Json) -> list[Shown]:
             Shown(
                 id=point["id"],
                 name=Text(point["name"]["zh"], point["name"]["en"]),
+                device=point.get("device", ""),
                 role=point["role"],
                 unit=point["unit"],
                 decimals=point["d"],

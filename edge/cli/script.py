@@ -31,6 +31,7 @@ class World:
     alarms: dict[str, Json]
     health: Json
     heard: Sequence[Message]
+    all_heard: Sequence[Message]
     command: str = ""  # id of the step's command
 
     def value(self, point: str) -> float | None:
@@ -44,6 +45,7 @@ class World:
         return f"{point} {number_text(found, found.value, self.language)}"
 
 
+Act = Callable[[Stage, World], Awaitable[None]]
 Test = Callable[[World], str | None]
 """What proves it, in words; None while it is not to be seen."""
 
@@ -69,13 +71,33 @@ class Check:
 
 @dataclass
 class Step:
-    """Do something, see what must follow within `limit` seconds, put it right again."""
+    """Do something and see what must follow within `limit` seconds; then put it right again.
+
+    The next step waits for it, unless `beside`: then it is watched while the others go on.
+    """
 
     text: Text
     limit: float
     checks: list[Check]
-    act: Callable[[Stage, World], Awaitable[None]]
-    undo: Callable[[Stage, World], Awaitable[None]] | None = None
+    act: Act
+    undo: Act | None = None
+    beside: bool = False
+
+    @property
+    def seen(self) -> bool:
+        """Whether everything that must follow was seen."""
+        return all(check.after is not None for check in self.checks)
+
+
+@dataclass
+class Begun:
+    """A step under way: when it began, and what the world was like."""
+
+    step: Step
+    at: float
+    points: dict[str, Shown]
+    first: int  # of the messages heard since
+    command: str = ""
 
 
 @dataclass
@@ -87,45 +109,56 @@ class Play:
     model: Json
     language: Language
     told: Callable[[str], None]
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Step]
+    begun: list[Begun] = field(default_factory=list)
 
     async def run(self, limit: float) -> bool:
         """Play every step; whether everything was seen before `limit` seconds were over."""
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + limit
+        ends = asyncio.get_running_loop().time() + limit
         for step in self.steps:
             self.told(step.text.of(self.language))
-            world = await self._look({}, len(self.stage.subscriber.heard))
-            world.before = world.points
-            first = len(self.stage.subscriber.heard)
-            began = loop.time()
-            await step.act(self.stage, world)
-            deadline = min(began + step.limit, ends)
-            while not self._seen(step, world, loop.time() - began) and loop.time() < deadline:
-                await asyncio.sleep(LOOK)
-                world = await self._look(world.before, first, world.command)
-            if step.undo is not None:
-                await step.undo(self.stage, world)
-        return all(check.after is not None for step in self.steps for check in step.checks)
+            begun = await self._begin(step)
+            if not step.beside:
+                await self._until_seen(begun, ends)
+        for begun in self.begun:
+            await self._until_seen(begun, ends)
+        return all(step.seen for step in self.steps)
 
-    async def _look(self, before: dict[str, Shown], first: int, command: str = "") -> World:
+    async def _begin(self, step: Step) -> Begun:
+        world = await self._look()
+        begun = Begun(step, asyncio.get_running_loop().time(), world.points,
+                      len(self.stage.subscriber.heard))  # fmt: skip
+        await step.act(self.stage, world)
+        begun.command = world.command
+        self.begun.append(begun)
+        return begun
+
+    async def _until_seen(self, begun: Begun, ends: float) -> None:
+        """Look at everything under way until this step is over, and put right what it did."""
+        loop, step = asyncio.get_running_loop(), begun.step
+        world = await self._look()
+        while not step.seen and loop.time() < min(begun.at + step.limit, ends):
+            await asyncio.sleep(LOOK)
+            world = await self._look()
+        if step.undo is not None:
+            await step.undo(self.stage, world)
+
+    async def _look(self) -> World:
+        """See what there is now, and which of the checks under way it proves."""
         snapshot = await asyncio.to_thread(self.client.get, "snapshot")
         health = await asyncio.to_thread(self.client.get, "health")
-        return World(
-            self.language,
-            {point.id: point for point in shown(self.model, snapshot)},
-            before,
-            {alarm["id"]: alarm for alarm in snapshot["alarms"]},
-            health,
-            self.stage.subscriber.heard[first:],
-            command,
-        )
-
-    def _seen(self, step: Step, world: World, after: float) -> bool:
-        for check in step.checks:
-            if check.after is None and (evidence := check.test(world)) is not None:
-                check.evidence, check.after = evidence, after
-        return all(check.after is not None for check in step.checks)
+        points = {point.id: point for point in shown(self.model, snapshot)}
+        heard = self.stage.subscriber.heard
+        alarms = {alarm["id"]: alarm for alarm in snapshot["alarms"]}
+        now = asyncio.get_running_loop().time()
+        world = World(self.language, points, points, alarms, health, heard, heard)
+        for begun in self.begun:
+            world.before, world.heard = begun.points, heard[begun.first :]
+            world.command = begun.command
+            for check in begun.step.checks:
+                if check.after is None and (evidence := check.test(world)) is not None:
+                    check.evidence, check.after = evidence, now - begun.at
+        return world
 
 
 def summary(steps: Sequence[Step], language: Language) -> Any:
@@ -163,9 +196,14 @@ def alarm(id: str) -> Check:
     return Check("alarm", Text(id, id), test)
 
 
-def cleared(id: str) -> Check:
-    """The alarm is gone."""
-    return Check("alarm", Text(f"{id} 消失", f"{id} clears"), lambda w: _yes(id not in w.alarms))
+def stands(id: str) -> Check:
+    """The alarm stands, acknowledged or not."""
+
+    def test(world: World) -> str | None:
+        entry = world.alarms.get(id)
+        return None if entry is None else " ".join([entry["state"], *_numbers(entry)])
+
+    return Check("alarm", Text(id, id), test)
 
 
 def output(point: str, value: float, what: Text) -> Check:
@@ -204,11 +242,38 @@ def bad(point: str, what: Text) -> Check:
     return Check("state", what, test)
 
 
-def heard(topic: str, what: Text, test: Callable[[Any], bool] = bool) -> Check:
-    """A message arrived at the subscriber on this topic below the root."""
+def good(point: str, age: float, what: Text) -> Check:
+    """The value is good and young."""
+
+    def test(world: World) -> str | None:
+        found = world.points[point]
+        young = not found.bad and found.age is not None and found.age <= age
+        return f"{world.text(point)}, {found.age} s" if young else None
+
+    return Check("state", what, test)
+
+
+def numbers_complete(what: Text) -> Check:
+    """Every numbered message up to the latest arrived, and nothing waits any more."""
+
+    def test(world: World) -> str | None:
+        (uplink,) = world.health["uplinks"]
+        numbered = [m.data for m in world.all_heard if {"stream", "n"} <= set(m.data or ())]
+        got = {message["n"] for message in numbered}
+        if uplink["backlog"] or not got or len(got) < max(got) - min(got) + 1:
+            return None
+        return f"n {min(got)}-{max(got)}"
+
+    return Check("message", what, test)
+
+
+def heard(
+    topic: str, what: Text, test: Callable[[Any], bool] = bool, *, ever: bool = False
+) -> Check:
+    """A message arrived at the subscriber on this topic below the root, `ever` or in this step."""
 
     def look(world: World) -> str | None:
-        for message in world.heard:
+        for message in world.all_heard if ever else world.heard:
             if message.topic == f"{ROOT}/{topic}" and test(message.data):
                 return f"{topic} {_short(message.data)}"
         return None
@@ -232,10 +297,6 @@ def answered(state: str, what: Text) -> Check:
 
 def _numbers(entry: Json) -> list[str]:
     return [f"{k}={v:.3g}" for k, v in entry.get("numbers", {}).items() if v is not None]
-
-
-def _yes(seen: bool) -> str | None:
-    return "" if seen else None
 
 
 def _short(data: Any) -> str:

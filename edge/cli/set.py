@@ -119,8 +119,11 @@ def _point(client: Client, name: str) -> Shown:
             if "write" not in point:
                 raise Failed(NOT_WRITABLE.format(point=name))
             text = Text(point["name"]["zh"], point["name"]["en"])
-            return Shown(name, text, point["role"], point["unit"], point["d"],
-                         point.get("labels", {}), None, 0, None)  # fmt: skip
+            return Shown(
+                id=name, name=text, device=point.get("device", ""), role=point["role"],
+                unit=point["unit"], decimals=point["d"], labels=point.get("labels", {}),
+                value=None, bits=0, age=None,
+            )  # fmt: skip
     raise unknown(name, [p["id"] for p in points if "write" in p])
 
 

@@ -63,7 +63,7 @@ class Stage:
         self.subscriber = Subscriber(BROKER_PORT)
         self.switches = {name: _switch(self.plant, name) for name in self.plant.faults}
         self.switches["broker_down"] = Switch(
-            "broker_down", BROKER_DOWN, self.broker.stop, self.broker.start
+            "broker_down", BROKER_DOWN, self.broker.stop, self._broker_back
         )
         self.log = Path()
         self.commands = 0
@@ -107,6 +107,10 @@ class Stage:
                 raise Failed(NOT_STARTED.format(log=self.tail()))
             waiting(lasted)
             await asyncio.sleep(0.1)
+        return self.client()
+
+    def client(self) -> Client:
+        """The command line's end of the controller's API."""
         return Client(self._socket)
 
     def tail(self) -> str:
@@ -141,6 +145,12 @@ class Stage:
             if message.topic == f"{ROOT}/{topic}":
                 return message.data
         return None
+
+    async def _broker_back(self) -> None:
+        """Start the broker; the subscriber is there before the controller, and misses nothing."""
+        await self.broker.start()
+        self.subscriber.again.set()
+        await self.subscriber.connected.wait()
 
     async def _start(self, directory: Path) -> asyncio.subprocess.Process:
         words = [sys.executable, "-m", "edge.cli", "run", str(self.site), "--state",
