@@ -113,5 +113,7 @@ def next_turn(due: float, period: float, phase: float, now: float) -> tuple[floa
     A poll that comes onto its grid (after a start or a probe) has missed nothing.
     """
     turn = ((now / period - phase) // 1 + 1 + phase) * period
+    if turn - now < 1e-6 * period:  # rounding: `now` is the turn that was just taken
+        turn += period
     missed = round((turn - due) / period) - 1
     return turn, max(missed, 0) if abs((due / period - phase) % 1.0) < 1e-6 else 0

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.bus.runner import BusRunner, spread
 from edge.bus.schedule import next_turn
@@ -280,3 +282,19 @@ def test_missed_turns_are_counted_and_skipped() -> None:
     assert next_turn(1.25, 1.0, 0.25, 1.26) == (2.25, 0)
     assert next_turn(3.9, 1.0, 0.25, 3.91)[1] == 0
     assert math.isclose(next_turn(0.0, 0.1, 0.5, 0.04)[0], 0.05)
+
+
+@given(
+    k=st.integers(0, 10**8),
+    period=st.sampled_from((0.05, 0.1, 0.25, 0.3, 0.5, 1.0, 60.0)),
+    place=st.integers(0, 19),
+    rounding=st.sampled_from((-2e-16, 0.0, 2e-16)),
+)
+def test_the_next_turn_is_never_the_one_just_taken(
+    k: int, period: float, place: int, rounding: float
+) -> None:
+    """An answer that comes at once, at the very turn, leads to the turn after it."""
+    now = (k + place / 20) * period * (1 + rounding)
+    turn, missed = next_turn(now, period, place / 20, now)
+    assert math.isclose(turn - now, period, rel_tol=1e-3, abs_tol=1e-5)
+    assert missed == 0
