@@ -1,0 +1,143 @@
+"""The demo's equipment on free ports, on a thread of its own, and a site that fits it.
+
+Real sockets; the models stay within reach, so that a test sees what the pumps and valves really do
+while a controller is killed, and can let something break. Used by the end-to-end tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import edge
+from drivers.sim.plant import LOBBY_ADDRESS, MODBUS_PORT, Plant
+from edge.errors import EdgeError
+from tests.support.mosquitto import free_port
+
+DEMO = Path(edge.__file__).resolve().parents[1] / "config" / "demo" / "site.yaml"
+OUTPUTS = {
+    "booster": tuple(f"p{i}_{what}" for i in (1, 2, 3) for what in ("run", "reference")),
+    "zones": ("v1_command", "v2_command", "v3_command"),
+    "lobby": ("level",),
+    "io": ("relay1", "relay2", "relay3"),
+}
+
+
+def free_udp_port() -> int:
+    """A UDP port that nobody uses at this moment."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class RunningPlant:
+    """The plant, running; a context manager. `call` reaches into it safely."""
+
+    def __init__(self, *, noise: float = 0.0) -> None:
+        self.lobby_port = free_udp_port()
+        self.modbus_port = free_port()
+        self._noise = noise
+        self._up: threading.Event = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="plant", daemon=True)
+        self._loop: asyncio.AbstractEventLoop
+        self._task: asyncio.Task[None]
+        self._error: BaseException | None = None
+        self.plant: Plant
+
+    def __enter__(self) -> RunningPlant:
+        self._thread.start()
+        self._up.wait(30)
+        if self._error is not None:
+            raise self._error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._task.cancel)
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        with suppress(asyncio.CancelledError):
+            asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._loop, self._task = asyncio.get_running_loop(), task
+        try:
+            self.plant = Plant(
+                self.modbus_port, f"127.0.0.1/32:{self.lobby_port}", noise=self._noise
+            )
+            async with self.plant:
+                self._up.set()
+                await self.plant.run()
+        except (OSError, EdgeError) as error:
+            self._error = error
+        finally:
+            self._up.set()
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call something of the plant on its own thread."""
+
+        async def run() -> Any:
+            return function(*args)
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(30)
+
+    def fault(self, name: str, *, on: bool = True) -> None:
+        """Let one of the plant's faults begin or end."""
+        fault = self.plant.faults[name]
+        self.call(fault.start if on else fault.stop)
+
+    def press(self, button: int) -> None:
+        """Hold a push button of the panel."""
+        self.call(self.plant.press, button)
+
+    def let_go(self, button: int) -> None:
+        """Let go of it."""
+        self.call(self.plant.let_go, button)
+
+    def read(self, model: str, variable: str) -> float:
+        """What a model shows now."""
+        value: float = self.call(self.plant.rig.read, model, variable)
+        return value
+
+    def outputs(self) -> dict[str, float]:
+        """Everything the controller drives, as the equipment holds it now."""
+
+        def look() -> dict[str, float]:
+            read = self.plant.rig.read
+            return {f"{m}.{v}": read(m, v) for m, names in OUTPUTS.items() for v in names}
+
+        found: dict[str, float] = self.call(look)
+        return found
+
+    def requests(self) -> int:
+        """Modbus requests that arrived so far."""
+        return sum(self.plant.modbus.requests.values())
+
+    def site(
+        self, directory: Path, *, broker: int | None = None, replace: dict[str, str] | None = None
+    ) -> Path:
+        """The demo's site on this plant's ports, with MQTT 5; without a broker when None."""
+        text = DEMO.read_text()
+        changes = {
+            f"127.0.0.1:{MODBUS_PORT}": f"127.0.0.1:{self.modbus_port}",
+            LOBBY_ADDRESS.replace("/32", ""): f"127.0.0.1:{self.lobby_port}",
+            "127.0.0.1/32:47821": f"127.0.0.1/32:{free_udp_port()}",
+            '{mqtt: "127.0.0.1:18830", protocol: "3.1.1"}': f'{{mqtt: "127.0.0.1:{broker}"}}',
+            **(replace or {}),
+        }
+        for old, new in changes.items():
+            assert old in text, f"{old} is not in the demo's site any more"
+            text = text.replace(old, new)
+        if broker is None:
+            text = text[: text.index("uplink:")]
+        path = directory / "site.yaml"
+        path.write_text(text)
+        return path
