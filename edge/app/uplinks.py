@@ -118,6 +118,8 @@ class Uplinks:
 
     def intake(self, received: Received) -> asyncio.Future[int] | None:
         """A command from a broker; its future is done when the answer is on the medium."""
+        if not received.payload:
+            return None  # clears what a broker kept, and asks for nothing
         c = self._c
         c.recorded = None
         c.commands.receive(

@@ -20,6 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.errors import UplinkDown
 from edge.site.site import Uplink
@@ -123,8 +124,15 @@ class Link:
         return len(self._flight)
 
     async def subscribe(self, topic: str) -> str:
-        """Subscribe with QoS 1; why the broker refuses, "" when it does not."""
-        code, mid = self._client.subscribe(topic, 1)
+        """Subscribe with QoS 1; why the broker refuses, "" when it does not.
+
+        With MQTT 5 a message keeps its retain flag also when it comes live: 3.1.1 clears it then.
+        """
+        if self._five:
+            options = SubscribeOptions(qos=1, retainAsPublished=True)
+            code, mid = self._client.subscribe(topic, options=options)
+        else:
+            code, mid = self._client.subscribe(topic, 1)
         if code != paho.MQTT_ERR_SUCCESS or mid is None:
             raise UplinkDown(self.lost or GONE)
         answer: asyncio.Future[str] = self._loop.create_future()

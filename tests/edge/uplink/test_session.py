@@ -149,7 +149,7 @@ def test_command_is_acknowledged_when_recorded(tmp_path: Path) -> None:
 
 
 def test_retained_command_is_marked(tmp_path: Path) -> None:
-    """A command that the broker had kept arrives with `retained`, so that it can be refused."""
+    """A command to be kept arrives with `retained`, from the broker's store and live (MQTT 5)."""
 
     async def main(broker: Mosquitto) -> None:
         listener = Subscriber(broker.port, f"{ROOT}/status")
@@ -158,6 +158,10 @@ def test_retained_command_is_marked(tmp_path: Path) -> None:
         async with Running(tmp_path / "s", uplink(broker.port)) as run:
             await until(lambda: len(run.received) == 1)
             assert run.received[0].retained
+            listener.publish("cmd/v3/position", "{}", retain=True)
+            listener.publish("cmd/v3/position", "{}")
+            await until(lambda: len(run.received) == 3)
+            assert [received.retained for received in run.received[1:]] == [True, False]
         listener.close()
 
     with Mosquitto(tmp_path / "m") as broker:
