@@ -44,7 +44,8 @@ _OFFLINE = AlarmTemplate(
     consequence=Text("该设备的数据和控制中断", "its data and its control are gone"),
 )
 
-# domain.md 2.9, WRITE_VERIFY_FAIL: acknowledged, and not done
+# domain.md 2.9, WRITE_VERIFY_FAIL: acknowledged, and not done. The delay leaves a rule that
+# supervises the device the time to name the cause and to suppress this.
 _NOT_FOLLOWING = AlarmTemplate(
     id="{RULE}_NOT_FOLLOWING",
     when="not {rule}.following",
@@ -55,6 +56,7 @@ _NOT_FOLLOWING = AlarmTemplate(
         Text("核对寄存器表与写入权限", "compare the register map and the right to write"),
         Text("查设备自身的联锁和故障", "look for interlocks and faults of the device itself"),
     ),
+    on_delay=10.0,
     shows=("{rule}.following",),
     cause=Text("设备应答了写入但没有执行", "the device acknowledged a write and did not do it"),
     consequence=Text("自动控制对它无效", "automatic control has no effect on it"),
