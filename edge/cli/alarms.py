@@ -22,7 +22,7 @@ from edge.cli.command import (
     socket_option,
 )
 from edge.cli.completion import alarms as complete_alarms
-from edge.cli.points import duration_text
+from edge.cli.points import duration_text, written
 from edge.text import Language, Text
 
 Json = dict[str, Any]
@@ -59,10 +59,13 @@ def alarms(since: str | None, as_json: bool, socket: str | None) -> int:
         click.echo(json.dumps(entries, ensure_ascii=False))
         return OK
     model = client.get("model")
-    if not entries:
+    shown = standing(entries)
+    if not shown:
         say(NO_ALARMS)
-    for entry in entries:
+    for entry in shown:
         click.echo("\n".join(lines(model, entry, snapshot["t"], language())))
+    if len(shown) < len(entries):
+        say(SET_ASIDE, count=len(entries) - len(shown))
     return OK
 
 
@@ -109,14 +112,19 @@ def reset(alarm: Sequence[str], socket: str | None) -> int:
     return _answer("reset", alarm, socket)
 
 
+def standing(entries: Sequence[Json]) -> list[Json]:
+    """The alarms that ask for somebody; what is shelved, suppressed or out of service does not."""
+    return [entry for entry in entries if entry["state"] not in ASIDE]
+
+
 def lines(model: Json, entry: Json, now: float, spoken: Language) -> list[str]:
     """One alarm: what, how long, its numbers, and the first checks."""
     definition = model["alarms"].get(entry["id"], {})
     text = definition.get("text", {}).get(spoken, "")
-    age = duration_text(now - entry["raised"], spoken)
+    age = age_text(entry, now, spoken)
     made = [f"P{entry['priority']} {entry['id']} #{entry['n']}  {text}  "
             f"{state_text(entry['state']).of(spoken)}  {age}"]  # fmt: skip
-    if numbers := numbers_text(model, entry):
+    if numbers := numbers_text(model, entry, spoken):
         made.append(f"   {numbers}")
     for name, title in (("cause", CAUSE), ("consequence", CONSEQUENCE)):
         if said := definition.get(name, {}).get(spoken):
@@ -125,13 +133,18 @@ def lines(model: Json, entry: Json, now: float, spoken: Language) -> list[str]:
     return made
 
 
-def numbers_text(model: Json, entry: Json) -> str:
+def age_text(entry: Json, now: float, spoken: Language) -> str:
+    """How long ago an alarm was raised; a dash when it never was."""
+    return duration_text(None if entry["raised"] is None else now - entry["raised"], spoken)
+
+
+def numbers_text(model: Json, entry: Json, spoken: Language) -> str:
     """The live values that belong to an alarm: `v3.position 20 %  zone3.pressure 0.281 MPa`."""
     points = {point["id"]: point for point in model["points"]}
     parts = []
     for name, value in entry.get("numbers", {}).items():
         point = points.get(name, {"d": 2, "unit": ""})
-        text = "--" if value is None else f"{value:.{point['d']}f} {point['unit']}".rstrip()
+        text = written(value, point.get("labels", {}), point["d"], point["unit"], spoken)
         parts.append(f"{name} {text}")
     return "  ".join(parts)
 
@@ -196,6 +209,10 @@ DONE = Text("{alarm}: {state}", "{alarm}: {state}")
 CAUSE = Text("原因: ", "cause: ")
 CONSEQUENCE = Text("后果: ", "consequence: ")
 
+SET_ASIDE = Text(
+    "另有 {count} 条被抑制或搁置 (见 --json)", "{count} more are suppressed or shelved (see --json)"
+)
+ASIDE = frozenset({"SUPPRESSED", "SHELVED", "OOS"})
 STATES = {
     "RESET": Text("已复位", "reset"),
     "NORMAL": Text("正常", "normal"),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 KEYS = {"1": "valve_drift", "2": "pump_trip", "3": "lux_covered", "4": "device_silent",
         "5": "broker_down", "6": "tank_low"}  # fmt: skip
+TERMINATED = 143  # 128 + SIGTERM, as a shell says it
 LOOK = 1.0  # seconds between pictures
 REMOTE = (67.0, 75.0)  # % that key c asks of the zone 3 valve, in turn
 
@@ -67,10 +68,11 @@ def demo(headless: bool, lasting: str | None) -> int:
     limit = seconds(lasting) if lasting is not None else None
     if not headless and not (sys.stdout.isatty() and sys.stdin.isatty()):
         raise Failed(NO_TERMINAL)
+    stage = Stage(visible=not headless)
     try:
-        if headless:
-            return asyncio.run(_play(Stage(visible=False), limit or 60.0))
-        return asyncio.run(_show(Stage(visible=True), limit))
+        return asyncio.run(_play(stage, limit or 60.0) if headless else _show(stage, limit))
+    except asyncio.CancelledError:
+        return TERMINATED
     except BaseExceptionGroup as group:  # a task group wraps what ends it
         told = group.subgroup((Failed, Unusable))
         if told is None:
@@ -184,9 +186,9 @@ def _acknowledge(client: Client) -> Text:
 def _keys(stage: Stage) -> Text:
     """The last line: each key with its fault, those that are on marked."""
     marks = {key: "*" if stage.switches[name].on else " " for key, name in KEYS.items()}
-    zh = "  ".join(f"{key}{marks[key]}{SHORT[name].zh}" for key, name in KEYS.items())
+    zh = " ".join(f"{key}{marks[key]}{SHORT[name].zh}" for key, name in KEYS.items())
     en = " ".join(f"{key}{marks[key]}{SHORT[name].en}" for key, name in KEYS.items())
-    return Text(f"{zh}  c 远程  a 确认  l EN  q 退出", f"{en} c remote a ack l 中文 q quit")
+    return Text(f"{zh} c 远程 a 确认 l EN q 退出", f"{en} c remote a ack l 中文 q quit")
 
 
 def _waiting() -> Callable[[float], None]:

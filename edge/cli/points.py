@@ -108,12 +108,15 @@ def unknown(word: str, known: Sequence[str]) -> Failed:
 
 def number_text(point: Shown, value: float | None, language: Language) -> str:
     """A value of this point: its label, or digits and unit; a dash for none."""
+    return written(value, point.labels, point.decimals, point.unit, language)
+
+
+def written(value: float | None, labels: Json, decimals: int, unit: str, language: Language) -> str:
+    """A value in words, from what the model says of its point."""
     if value is None:
         return "--"
-    label = point.labels.get(f"{value:.0f}")
-    if label is not None:
-        return str(label[language])
-    return f"{value:.{point.decimals}f} {point.unit}".rstrip()
+    label = labels.get(f"{value:.0f}")
+    return str(label[language]) if label is not None else f"{value:.{decimals}f} {unit}".rstrip()
 
 
 def value_text(point: Shown, language: Language) -> str:
@@ -128,14 +131,14 @@ def quality_text(point: Shown, language: Language) -> str:
 
 
 def owner_text(point: Shown, language: Language) -> str:
-    """What is asked of an output, by which slot and whom: `80 %  control 14 supply`."""
+    """What is asked of an output, by which slot and whom: `80 % control 14 supply`."""
     if point.role not in ("output", "setpoint"):
         return ""
     if not point.slot:
         return Text("无人请求", "nobody asks").of(language)
     slot = slot_text(point.slot, language)
     left = "" if point.left is None else f" {duration_text(max(0.0, point.left), language)}"
-    return f"{number_text(point, point.target, language)}  {slot}{left} {point.by}".rstrip()
+    return f"{number_text(point, point.target, language)} {slot}{left} {point.by}".rstrip()
 
 
 def slot_text(slot: int, language: Language) -> str:

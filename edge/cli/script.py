@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edge.cli.alarms import standing
 from edge.cli.broker import Message
 from edge.cli.client import Client, Json
 from edge.cli.points import Shown, number_text, shown
@@ -149,7 +150,7 @@ class Play:
         health = await asyncio.to_thread(self.client.get, "health")
         points = {point.id: point for point in shown(self.model, snapshot)}
         heard = self.stage.subscriber.heard
-        alarms = {alarm["id"]: alarm for alarm in snapshot["alarms"]}
+        alarms = {alarm["id"]: alarm for alarm in standing(snapshot["alarms"])}
         now = asyncio.get_running_loop().time()
         world = World(self.language, points, points, alarms, health, heard, heard)
         for begun in self.begun:

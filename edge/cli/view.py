@@ -20,7 +20,7 @@ from rich.console import Group
 from rich.text import Text as Rich
 
 from edge.cli import health as health_words
-from edge.cli.alarms import numbers_text, state_text
+from edge.cli.alarms import age_text, numbers_text, standing, state_text
 from edge.cli.points import Shown, duration_text, owner_text, quality_text, shown, value_text
 from edge.image.slots import Slot
 from edge.text import Language, Text
@@ -91,9 +91,10 @@ def _headline(scene: Scene, width: int) -> Rich:
     site = scene.model["site"]
     zone = ZoneInfo(site["timezone"])
     time = datetime.datetime.fromtimestamp(scene.snapshot["t"], zone)
-    count = len(scene.snapshot["alarms"])
+    alarms = standing(scene.snapshot["alarms"])
+    count = len(alarms)
     said = ALARMS.format(count=count) if count else NORMAL
-    worst = min((alarm["priority"] for alarm in scene.snapshot["alarms"]), default=0)
+    worst = min((alarm["priority"] for alarm in alarms), default=0)
     left = [Rich(f" {site['name'][scene.language]} ", TITLE), Rich(" ")]
     left.append(Rich(f" {said.of(scene.language)} ", PRIORITY.get(worst, "")))
     if scene.snapshot.get("observe"):
@@ -107,7 +108,7 @@ def _headline(scene: Scene, width: int) -> Rich:
 
 def _alarms(scene: Scene, width: int, room: int) -> list[Rich]:
     """The alarms, worst first; first checks of as many as there is room for."""
-    entries = scene.snapshot["alarms"]
+    entries = standing(scene.snapshot["alarms"])
     lines: list[Rich] = []
     for i, entry in enumerate(entries):
         left = room - len(lines)
@@ -125,7 +126,7 @@ def _alarm_line(scene: Scene, entry: Json, width: int) -> Rich:
     definition = scene.model["alarms"].get(entry["id"], {})
     text = definition.get("text", {}).get(scene.language, "")
     state = state_text(entry["state"]).of(scene.language)
-    age = duration_text(scene.snapshot["t"] - entry["raised"], scene.language)
+    age = age_text(entry, scene.snapshot["t"], scene.language)
     style = PRIORITY.get(entry["priority"], "")
     loud = entry["state"] in ("UNACK", "LATCHED_UNACK")
     end = f" {state}  {age} "
@@ -142,7 +143,7 @@ def _alarm_line(scene: Scene, entry: Json, width: int) -> Rich:
 def _alarm_details(scene: Scene, entry: Json) -> list[str]:
     """Numbers, then the first checks one by one."""
     definition = scene.model["alarms"].get(entry["id"], {})
-    numbers = numbers_text(scene.model, entry)
+    numbers = numbers_text(scene.model, entry, scene.language)
     checks = definition.get("checks", [])
     steps = [f"{i}. {check[scene.language]}" for i, check in enumerate(checks, 1)]
     return ([numbers] if numbers else []) + steps
@@ -153,7 +154,9 @@ def _points(scene: Scene, width: int, room: int) -> list[Rich]:
     if scene.only is not None:
         points = list(scene.only)
     else:
-        concerned = {name for alarm in scene.snapshot["alarms"] for name in alarm["numbers"]}
+        concerned = {
+            name for alarm in standing(scene.snapshot["alarms"]) for name in alarm["numbers"]
+        }
         points = shown(scene.model, scene.snapshot)
         points.sort(key=lambda point: _rank(point, concerned))
     driven = [p for p in points if p.role in ("output", "setpoint")]
@@ -171,7 +174,7 @@ def _points(scene: Scene, width: int, room: int) -> list[Rich]:
 
 def _rank(point: Shown, concerned: set[str]) -> int:
     """What needs an eye first, then what is driven, then what is measured, then the rest."""
-    if point.bad or point.held or point.id in concerned:
+    if (point.bad and point.device) or point.held or point.id in concerned:
         return 0
     if 0 < point.slot < Slot.DEFAULT:
         return 1

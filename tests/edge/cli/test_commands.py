@@ -130,7 +130,7 @@ def test_watch_once_prints_value_quality_age_and_owner(running: Running) -> None
     lines = edge("watch", "--once").output.splitlines()
 
     assert lines[0].split() == ["booster.pressure", "(0.404", "MPa)", "stale", "0.5", "s"]
-    assert lines[2].split("  ")[-2:] == ["80 %", "default 16"]
+    assert lines[2].split("  ")[-1:] == ["80 % default 16"]
     assert "--" in lines[3]
     assert "comm" in lines[3]
 
@@ -190,6 +190,15 @@ def test_without_alarms_the_list_says_so(running: Running) -> None:
     """An empty list is a sentence, and an empty array for scripts."""
     assert edge("alarms").output == "no alarms\n"
     assert edge("alarms", "--json").output == "[]\n"
+
+
+def test_suppressed_alarms_are_a_count(running: Running) -> None:
+    """They are not listed as alarms, and not hidden either."""
+    running.view.alarm_list = [ZONE3 | {"state": "SUPPRESSED", "raised": None}]
+
+    assert edge("alarms").output.splitlines() == [
+        "no alarms", "1 more are suppressed or shelved (see --json)",
+    ]  # fmt: skip
 
 
 def test_alarm_history_asks_for_the_time_that_was_meant(running: Running) -> None:

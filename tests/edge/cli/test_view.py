@@ -89,6 +89,16 @@ def test_the_worst_alarm_brings_its_first_checks() -> None:
     assert "1. 核对阀位反馈" in text
 
 
+def test_a_suppressed_alarm_asks_for_nobody() -> None:
+    """What is suppressed by design, and perhaps was never raised, is not shown as an alarm."""
+    view = FakeView(alarm_list=[alarm(1) | {"state": "SUPPRESSED", "raised": None}])
+
+    text = "\n".join(screen(scene(view)))
+
+    assert "all normal" in text
+    assert "ZONE3_LOW" not in text
+
+
 def test_alarms_beyond_the_room_become_a_count() -> None:
     """Forty alarms leave room for points; the rest is a number."""
     lines = screen(scene(FakeView(alarm_list=[alarm(n) for n in range(40)])))
@@ -107,9 +117,9 @@ def test_an_output_says_who_owns_it() -> None:
     english = "\n".join(screen(scene(view), 100, 30))
     chinese = "\n".join(screen(scene(view, "zh"), 100, 30))
 
-    assert "65 %  remote 8 12 min lisi" in english
-    assert "on  control 14 supply" in english
-    assert "65 %  远程手动 8 12 分钟 lisi" in chinese
+    assert "65 % remote 8 12 min lisi" in english
+    assert "on control 14 supply" in english
+    assert "65 % 远程手动 8 12 分钟 lisi" in chinese
 
 
 def test_a_bad_value_is_never_shown_as_if_it_were_good() -> None:
