@@ -23,19 +23,21 @@ import paho.mqtt.client as mqtt
 
 PERIOD = 0.1
 REGISTERS = 100
+TOGGLED = 99  # of device 0: answered by a write of coil 0, as the controller's rule does
 
 
 class Poller(asyncio.Protocol):
     """One device: ask, compare, publish."""
 
     def __init__(self, number: int, publish: Any) -> None:
+        self._number = number
         self._topic = f"bare/d{number}"
         self._publish = publish
         self._last = np.zeros(REGISTERS)
         self._request = struct.pack(">HHHBBHH", 1, 0, 6, 1, 3, 0, REGISTERS)
         self._transport: Any = None
         self.polls = 0
-        self.changes = 0
+        self.published = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -45,12 +47,17 @@ class Poller(asyncio.Protocol):
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
+        if data[7] != 3:
+            return  # the answer to a write
         values = np.frombuffer(data, ">u2", REGISTERS, 9).astype(np.float64)
+        if self._number == 0 and values[TOGGLED] != self._last[TOGGLED]:
+            on = 0xFF00 if values[TOGGLED] else 0
+            self._transport.write(struct.pack(">HHHBBHH", 2, 0, 6, 1, 5, 0, on))
         changed = np.flatnonzero(values != self._last)
         self._last = values
         self.polls += 1
         if len(changed):
-            self.changes += len(changed)
+            self.published += 1
             self._publish(self._topic, json.dumps({f"r{i}": values[i] for i in changed.tolist()}))
 
 
@@ -111,7 +118,7 @@ async def main(port: int, devices: int, broker_port: int, seconds: float) -> Non
             {
                 "cpu": _cpu() - before,
                 "polls": sum(p.polls for p in pollers) - polls,
-                "changes": sum(p.changes for p in pollers),
+                "published": sum(p.published for p in pollers),
                 "confirmed": broker.confirmed,
                 "loop": type(loop).__module__.split(".")[0],
             }

@@ -66,6 +66,8 @@ def build(
 
 def run_loop(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
     """Run a coroutine function on uvloop where it is installed, else on asyncio's own loop."""
+    # The store's thread may hold the interpreter for so long before the scan gets it back.
+    sys.setswitchinterval(0.0005)
     try:
         import uvloop  # noqa: PLC0415 - optional
     except ImportError:

@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
 from edge.bus.mailbox import Letter, Mailbox
 from edge.bus.schedule import DeviceState, Planned, Schedule
 from edge.clock import Clock
@@ -322,14 +320,20 @@ class BusRunner:
 
 
 def spread(buses: tuple[Bus, ...]) -> Callable[[Poll], float]:
-    """A phase for every poll such that polls of the same period are evenly spread over the site."""
+    """A phase for every poll, such that few fall due together, over the whole site.
+
+    Polls of one period are spread evenly over it; those of longer periods fall into the gaps
+    between two polls of the shortest.
+    """
     by_period: dict[float, list[Poll]] = {}
     for bus in buses:
         for poll in bus.polls:
             by_period.setdefault(poll.period, []).append(poll)
+    periods = sorted(by_period)
+    gap = periods[0] / len(by_period[periods[0]]) if periods else 0.0
     phases = {
-        id(poll): float(place)
-        for polls in by_period.values()
-        for poll, place in zip(polls, np.linspace(0, 1, len(polls), endpoint=False), strict=True)
+        id(poll): (gap * k / len(periods) / period + i / len(by_period[period])) % 1.0
+        for k, period in enumerate(periods)
+        for i, poll in enumerate(by_period[period])
     }
     return lambda poll: phases[id(poll)]

@@ -24,6 +24,7 @@ from edge.uplink.payload import data, place
 FULL_EVERY = 300.0  # seconds between full pictures
 MOST = 1000  # values in one message: some 50 kB, below what brokers commonly take
 GOOD = 192
+GENTLY = 0.25  # of the period, over which a report is spread
 
 Change = tuple[int, int, float, int]
 """Wall ms, point index, value, quality bits."""
@@ -49,6 +50,9 @@ class Reporter:
         numbers = {device: k for k, (device) in enumerate(self._devices)}
         self._device = [numbers[device] for device, _ in places]
         self._names = [json.dumps(name, ensure_ascii=False) for _, name in places]
+        self._members: list[list[int]] = [[] for _ in self._devices]
+        for i, number in enumerate(self._device):
+            self._members[number].append(i)
         self._changes: list[Change] = []
 
     def changed(self, indices: Sequence[int], image: ProcessImage, now: float, wall: float) -> None:
@@ -66,28 +70,32 @@ class Reporter:
 
     def report(self) -> None:
         """Turn what was gathered into messages, one or more per device."""
-        if not self._changes:
-            return
+        for device, changes in self._gathered():
+            self._send(device, changes, full=False)
+
+    def _gathered(self) -> list[tuple[str, list[Change]]]:
+        """What changed since the last call, by device, in order of time."""
         changes, self._changes = self._changes, []
         by_device: dict[int, list[Change]] = {}
-        for change in changes:
+        for change in sorted(changes, key=_time):
             by_device.setdefault(self._device[change[1]], []).append(change)
-        for device, mine in by_device.items():
-            mine.sort(key=_time)
-            self._send(self._devices[device], mine, full=False)
+        return [(self._devices[device], mine) for device, mine in by_device.items()]
+
+    async def _report_gently(self) -> None:
+        """As `report`, but over a quarter of the period: a burst would delay the control loop."""
+        gathered = self._gathered()
+        for device, changes in gathered:
+            self._send(device, changes, full=False)
+            await asyncio.sleep(GENTLY * self._period / len(gathered))
 
     async def full(self) -> None:
         """Send every point as it is now; a device at a time, so that nobody waits long."""
-        for number, device in enumerate(self._devices):
+        image = self._image
+        for device, members in zip(self._devices, self._members, strict=True):
             ts = round(self._clock.wall() * 1000)
-            image = self._image
-            mine = [
-                (ts, i, float(image.value[i]), int(image.quality[i]))
-                for i, owner in enumerate(self._device)
-                if owner == number
-            ]
+            mine = [(ts, i, float(image.value[i]), int(image.quality[i])) for i in members]
             self._send(device, mine, full=True)
-            await asyncio.sleep(0)
+            await asyncio.sleep(GENTLY * self._period / len(self._devices))
 
     async def run(self, online: asyncio.Event) -> None:
         """Report each period; the full picture when `online` was set, and then every 5 minutes.
@@ -96,8 +104,8 @@ class Reporter:
         """
         due = -math.inf
         while True:
-            await asyncio.sleep(self._period)
-            self.report()
+            await asyncio.sleep((1 - GENTLY) * self._period)
+            await self._report_gently()
             if not online.is_set():
                 due = -math.inf
             elif self._clock.now() >= due:

@@ -25,6 +25,7 @@ from edge.uplink.mqtt import Link, Message
 
 WINDOW = 40  # messages in flight; more costs more CPU per message and gains nothing nearby
 AHEAD = 4  # windows that are read from the outbox at once
+BURST = 4  # messages after which whatever else waits gets its turn
 FIRST = 1.0  # seconds to the second attempt
 LONGEST = 60.0
 HEALTHY = 30.0  # a connection that lived so long begins again with FIRST
@@ -150,8 +151,9 @@ class UplinkSession:
             # our next packet (Nagle's algorithm), so a pause of ours costs 40 ms.
             if not self._rows and self._more:
                 self._rows.extend(await self._take(AHEAD * window))
-            self._send(link, window)
-            if self._rows or self._due or not self._more:
+            if self._send(link, window):
+                await asyncio.sleep(0)  # let the control loop in between
+            elif self._rows or self._due or not self._more:
                 await self._wake.wait()
 
     async def _take(self, count: int) -> list[Row]:
@@ -160,15 +162,22 @@ class UplinkSession:
         self._more |= len(rows) == count
         return rows
 
-    def _send(self, link: Link, window: int) -> None:
+    def _send(self, link: Link, window: int) -> bool:
+        """Publish a few messages; True when more could go at once."""
         root = self._config.root
-        while self._due and link.in_flight < window and link.lost is None:
-            topic = next(iter(self._due))
-            del self._due[topic]
-            link.publish(f"{root}/{topic}", self._retained[topic], topic, retain=True)
-        while self._rows and link.in_flight < window and link.lost is None:
-            row = self._rows.popleft()
-            link.publish(f"{root}/{row.topic}", payload.numbered(row), row)
+        for _ in range(BURST):
+            if link.in_flight >= window or link.lost is not None:
+                return False
+            if self._due:
+                topic = next(iter(self._due))
+                del self._due[topic]
+                link.publish(f"{root}/{topic}", self._retained[topic], topic, retain=True)
+            elif self._rows:
+                row = self._rows.popleft()
+                link.publish(f"{root}/{row.topic}", payload.numbered(row), row)
+            else:
+                return False
+        return True
 
     def _receive(self, link: Link, message: Message) -> None:
         """Hand a command on; the broker keeps it until it is recorded."""
