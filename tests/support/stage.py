@@ -1,0 +1,226 @@
+"""A whole controller on simulated equipment in virtual time: what a scenario acts on and looks at.
+
+The product is the real one: buses, scan, kernel, journal, commands, local API. Only time, the wall
+clock and the equipment are ours. `tests/support/scenario.py` drives it by case folders.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from drivers import DRIVERS
+from drivers.sim.driver import Line, sim_kind
+from drivers.sim.rig import MODELS, Rig
+from edge.app import build
+from edge.app.controller import Controller
+from edge.blocks import KINDS
+from edge.clock import Clock
+from edge.envelope import NO_DEVICE
+from edge.image import quality
+from edge.image.slots import Slot
+from edge.rules.program import Program
+from edge.site.load import load_site
+from edge.site.site import Site
+from edge.uplink.session import Received
+
+START_LIMIT = 5.0  # virtual seconds until the first scan
+
+
+class WatchedRig(Rig):
+    """A rig that remembers what was written to it: (time, model, variable, value)."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.written: list[tuple[float, str, str, float]] = []
+
+    def write(self, model: str, variable: str, value: float) -> None:
+        super().write(model, variable, value)
+        now = asyncio.get_running_loop().time()
+        self.written.append((now, model, variable, value))
+
+
+@dataclass
+class Trace:
+    """Every point after every scan; rows of one array per scan."""
+
+    times: list[float] = field(default_factory=list)
+    values: list[np.ndarray[Any, Any]] = field(default_factory=list)
+
+    def of(self, at: int, since: float, until: float) -> tuple[np.ndarray[Any, Any], Any]:
+        """Times and values of the point with index `at` within [since, until]."""
+        times = np.asarray(self.times)
+        chosen = np.flatnonzero((times >= since - 1e-9) & (times <= until + 1e-9))
+        return times[chosen], np.asarray([self.values[i][at] for i in chosen])
+
+
+class Stage:
+    """`equipment` are the models' options by name, with `run_at` for running pumps; of the site's
+    wall clock `wall` is the Unix time at virtual time 0."""
+
+    def __init__(
+        self,
+        site: Path,
+        folder: Path,
+        equipment: Mapping[str, Mapping[str, Any]],
+        wall: Callable[[], float],
+        couplings: Callable[[Mapping[str, Any]], list[Callable[[], None]]] = lambda _: [],
+    ) -> None:
+        models = {name: _model(name, equipment.get(name, {})) for name in MODELS}
+        self.rig = WatchedRig(models, couplings=couplings(models))
+        self.line = Line()
+        self._wall, self._folder = wall, folder
+        self.site: Site = load_site(site, {**DRIVERS, "sim": sim_kind(self.rig, self.line)}, KINDS)
+        self.index = self.site.index()
+        self.trace = Trace()
+        self.broken: set[str] = set()  # programs that raise
+        self.sessions: list[str] = []
+        self.codes: list[int] = []  # exit codes of the controllers that ended
+        self._controller: Controller | None = None
+        self._task: asyncio.Task[int] | None = None
+        self._stop: asyncio.Future[str] | None = None
+
+    @property
+    def now(self) -> float:
+        """Virtual time."""
+        return asyncio.get_running_loop().time()
+
+    @property
+    def controller(self) -> Controller:
+        """The controller that runs now."""
+        assert self._controller is not None, "no controller runs now"
+        return self._controller
+
+    # The controller.
+
+    async def start(self) -> None:
+        """Build a controller on what its predecessor kept, and wait for its first scan."""
+        loop = asyncio.get_running_loop()
+        clock = Clock(monotonic=loop.time, wall=self._wall, trusted=lambda: True)
+        self._controller = controller = build(
+            self.site, state=self._folder / "state", socket=self._folder / "edge.sock",
+            clock=clock, threaded=False,
+        )  # fmt: skip
+        self.sessions.append(controller.uplinks.boot)
+        self._watch(controller)
+        self._stop = loop.create_future()
+        self._task = loop.create_task(controller.run(self._stop))
+        started = loop.create_task(controller.started.wait())
+        await asyncio.wait({self._task, started}, timeout=START_LIMIT,
+                           return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
+        if self._task.done():
+            self._task.result()
+        assert controller.started.is_set(), f"no scan within {START_LIMIT:g} s"
+
+    async def stop(self) -> None:
+        """Stop as SIGTERM does."""
+        assert self._stop is not None
+        assert self._task is not None
+        if not self._task.done():
+            self._stop.set_result("scenario")
+        self.codes.append(await self._task)
+        self._controller = None
+
+    async def kill(self) -> None:
+        """End without an ordered stop: nothing is written, nothing more is kept."""
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait([self._task])
+        self._controller = None
+
+    def _watch(self, controller: Controller) -> None:
+        scan, step, run = controller.scan, controller.scan.step, controller.scan._run
+
+        def watched(now: float, wall: float, trusted: bool) -> Any:
+            outcome = step(now, wall, trusted)
+            self.trace.times.append(self.now)
+            self.trace.values.append(scan.image.value[: scan.image.points].copy())
+            return outcome
+
+        def failing(program: Program, image: Any, now: float) -> None:
+            if any(program is getattr(scan.programs, name) for name in self.broken):
+                raise ZeroDivisionError("a bug in a rule")
+            run(program, image, now)
+
+        scan.step = watched  # type: ignore[method-assign]
+        scan._run = failing
+
+    # What happens to the equipment and what people do.
+
+    def equipment(self, model: str) -> Any:
+        """A model as it is at this moment."""
+        self.rig.advance_to(self.now)
+        return self.rig.models[model]
+
+    def fault(self, model: str, name: str, *, repaired: bool = False) -> None:
+        """Let a fault of the rig happen, or repair it."""
+        self.rig.advance_to(self.now)
+        (self.rig.stop if repaired else self.rig.start)(model, name)
+
+    def send(self, *, retained: bool = False, boot: int = -1, **fields: Any) -> None:
+        """A command as the broker would bring it. `boot` -2 names the session before this one;
+        `late` and `valid` are seconds; everything else stands in the envelope as given."""
+        point, late = fields.pop("point"), fields.pop("late", 0.0)
+        device, _, name = point.rpartition(".")
+        target = {"device": device or NO_DEVICE, "point": name}
+        wall = self.controller.clock.wall()
+        expires = wall - late if late else wall + fields.pop("valid", 30.0)
+        session = self.sessions[boot] if -len(self.sessions) <= boot else "a former one"
+        envelope = {
+            "ts": round((expires - 30.0) * 1000), "expires": round(expires * 1000),
+            "session": session, "actor": {"user": fields.pop("by")}, "target": target,
+            "op": "set" if "value" in fields else "release", **fields,
+        }  # fmt: skip
+        payload = json.dumps(envelope).encode()
+        received = Received((device or NO_DEVICE, name), payload, retained)
+        self.controller.uplinks.intake(received)
+
+    async def local(self, *, by: str, **fields: Any) -> None:
+        """A command as the local API would bring it."""
+        envelope = {"op": "set" if "value" in fields else "release", **fields}
+        await self.controller.view.command(envelope, by)
+
+    async def answer_alarm(self, alarm: str, op: str) -> None:
+        """Acknowledge or reset the latest occurrence, as the local API would."""
+        await self.controller.view.alarm(alarm, op, 0, "lisi")
+
+    # What there is to see.
+
+    def value(self, point: str) -> float:
+        """A point's value, whatever its quality."""
+        return float(self.controller.scan.image.value[self.index[point]])
+
+    def quality(self, point: str) -> str:
+        """GOOD, or the BAD bits of a point such as "NEVER" or "COMM,STALE"; notes are left out."""
+        bits = int(self.controller.scan.image.quality[self.index[point]]) & quality.BAD
+        names = ("NEVER", "STALE", "COMM", "RANGE", "SENSOR", "CONFIG")
+        return ",".join(n for n in names if bits & getattr(quality, n)) or "GOOD"
+
+    def owner(self, point: str) -> str:
+        """The slot that decides an output, "none" when nobody does."""
+        number = int(self.controller.scan.image.owner[self.ordinal(point)])
+        return Slot(number).name.lower() if number else "none"
+
+    def ordinal(self, point: str) -> int:
+        """A commandable point's place on the ladder."""
+        return self.controller.scan.ordinals[point]
+
+    async def journal(self, kind: str) -> list[dict[str, Any]]:
+        """The records of one kind, oldest first, as they stand on the medium."""
+        records = await self.controller.journal.records()
+        return [json.loads(record.data) for record in records if record.kind == kind]
+
+
+def _model(name: str, options: Mapping[str, Any]) -> Any:
+    given = dict(options)
+    speeds = given.pop("run_at", None)
+    model = MODELS[name](**given)
+    if speeds is not None:
+        model.run_at(*speeds)  # type: ignore[attr-defined]
+    return model
