@@ -68,7 +68,8 @@ class Rig:
         value = self.models[model].readings()[variable]
         if variable in self._sensors[model]:
             return self._sensors[model][variable]
-        return value + self._error(model, variable)
+        error = self._error(model, variable)
+        return max(value + error, 0.0) if error else value  # meters do not show less than nothing
 
     def _error(self, model: str, variable: str) -> float:
         """Depends on the tick, not on how often somebody reads."""

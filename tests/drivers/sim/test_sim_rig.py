@@ -49,6 +49,18 @@ def test_noise_follows_its_seed() -> None:
     assert first.read("zones", "header_pressure") == pytest.approx(HEADER, abs=0.003)
 
 
+def test_noise_does_not_make_a_standing_meter_run_backwards() -> None:
+    """With the pumps at rest the flow meter shows at least 0, however noisy."""
+    rig = everything(noise=5.0)
+    rig.advance_to(0.0)
+    seen = []
+    for now in range(1, 100):
+        rig.advance_to(float(now))
+        seen.append(rig.read("booster", "flow"))
+    assert min(seen) == 0.0
+    assert max(seen) > 0.0
+
+
 def test_couplings_join_models() -> None:
     """Coupled, a burst in a zone draws on the pumps and the header follows their pressure."""
     booster, zones = Booster(pressure=0.41), ZoneNetwork(supply=0.41)
