@@ -202,7 +202,7 @@ def _columns(points: Sequence[Shown], width: int) -> tuple[int, int, int, int, i
     value, quality = 12, 17
     owner = 0
     if any(p.role in ("output", "setpoint") for p in points):
-        owner = 25 + min(15, max(0, width - 80) // 2)
+        owner = 26 + min(15, max(0, width - 80) // 2)
     left = width - owner - value - quality
     longest = max((len(p.id) for p in points), default=8) + 2
     identifier = max(12, min(longest, left - (12 if width >= NAMED else 0)))
@@ -217,7 +217,7 @@ def _point_line(scene: Scene, point: Shown, columns: Sequence[int], width: int) 
     age = duration_text(point.age, language)
     note = f" {quality} {age}" if quality else f" {age}"
     texts = (point.id, point.name.of(language), value_text(point, language), note,
-             owner_text(point, language))  # fmt: skip
+             f" {owner_text(point, language)}")  # fmt: skip
     return _row(
         [cell(t, w, style, a) for t, w, a in zip(texts, columns, ALIGN, strict=True) if w], width
     )
@@ -247,7 +247,7 @@ POINT = Text("点", "point")
 NAME = Text("名称", "name")
 VALUE = Text("值", "value")
 QUALITY = Text(" 质量与时效", " quality, age")
-OWNER = Text("给定与来源", "asked for, by")
+OWNER = Text(" 给定与来源", " asked for, by")
 NORMAL = Text("全部正常", "all normal")
 ALARMS = Text("{count} 条报警", "alarms: {count}")
 MORE_ALARMS = Text("还有 {count} 条报警", "{count} more alarms")
