@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
+from drivers.sim.plant import Plant
 from edge.cli.client import Client
-from edge.cli.stage import Stage
+from edge.cli.stage import Stage, demo_site
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -154,3 +155,30 @@ def drain(terminal: int, process: subprocess.Popen[Any]) -> None:
                 os.read(terminal, 65536)
             except OSError:  # the other end is closed
                 process.wait(30)
+
+
+def test_without_a_controller_the_terminal_opens_the_bus_itself(tmp_path: Path) -> None:
+    """`edge read --site` speaks Modbus and BACnet by itself; a silent device is one line."""
+
+    async def main() -> tuple[int, str]:
+        plant = Plant()
+        plant.modbus.wire[12].silent = True
+        async with plant, asyncio.TaskGroup() as group:
+            running = group.create_task(plant.run())
+            words = ["read", "--site", str(demo_site()), "booster.flow", "v2.auto", "lobby.lux"]
+            process = await asyncio.create_subprocess_exec(
+                *EDGE, "--lang", "en", *words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                env=os.environ | {"XDG_STATE_HOME": str(tmp_path)},
+            )  # fmt: skip
+            output, _ = await process.communicate()
+            running.cancel()
+        assert process.returncode is not None
+        return process.returncode, output.decode()
+
+    code, text = asyncio.run(main())
+
+    assert code == 1
+    assert re.search(r"^booster\.flow  \d+\.?\d* m³/h$", text, re.M)
+    assert re.search(r"CDAB +f32 \d+\.\d+", text)
+    assert re.search(r"^v2\.auto  .*did not answer.* \[READ_FAILED\]$", text, re.M)
+    assert re.search(r"^lobby\.lux  \d+\.?\d* lx$", text, re.M)
