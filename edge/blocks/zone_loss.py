@@ -195,7 +195,9 @@ def _zone_alarms(zone: Zone) -> tuple[AlarmTemplate, ...]:
             AlarmTemplate(
                 f"{zone.id.upper()}_P_LOW", f"{point}_pressure < {zone.low}", 2,
                 Text(f"{name.zh}供水压力低", f"{name.en}: supply pressure low"),
-                _SUPPLY_CHECKS + _VALVE_CHECKS[:1], on_delay=5.0, off_delay=30.0,
+                _SUPPLY_CHECKS + _VALVE_CHECKS[:1], on_delay=5.0,
+                # Gone before the verdict is (10 s after recovery): else it would appear when that ends.
+                off_delay=5.0,
                 suppressed_by=f"{point} != 0", shows=shows,
             )
         )  # fmt: skip
