@@ -196,7 +196,7 @@ def _zone_alarms(zone: Zone) -> tuple[AlarmTemplate, ...]:
                 f"{zone.id.upper()}_P_LOW", f"{point}_pressure < {zone.low}", 2,
                 Text(f"{name.zh}供水压力低", f"{name.en}: supply pressure low"),
                 _SUPPLY_CHECKS + _VALVE_CHECKS[:1], on_delay=5.0,
-                # Gone before the verdict is (10 s after recovery): else it would appear when that ends.
+                # Clears before the verdict ends (10 s after recovery), or it would show then.
                 off_delay=5.0,
                 suppressed_by=f"{point} != 0", shows=shows,
             )
