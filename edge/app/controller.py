@@ -138,6 +138,7 @@ class Controller:
             kept.commands, self.clock.now(), self.clock.wall(),
             known=kept.downtime is not None,
         )  # fmt: skip
+        retain.save(self.journal, self.clock, self.scan)  # a first start has a successor at once
 
     async def _serve(self, stop: asyncio.Future[str]) -> None:
         self.events.emit(
@@ -287,7 +288,8 @@ class Controller:
 
     async def _keep_house(self) -> None:
         """Look after the clock's trust and the uplinks' points, and keep state once a minute."""
-        trust = keep = self.clock.now()
+        trust = self.clock.now()
+        keep = trust + retain.EVERY
         while True:
             now = self.clock.now()
             self.uplinks.tell(now)

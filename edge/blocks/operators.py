@@ -12,7 +12,7 @@ from math import isfinite, nan
 
 from edge.blocks.kind import usable
 from edge.image.image import Bits, Floats, Index
-from edge.image.quality import BAD, GOOD, RANGE
+from edge.image.quality import BAD, GOOD, NEVER, RANGE
 
 
 def conclude(v: Floats, q: Bits, ops: Index, o: int, value: float, bits: int) -> None:
@@ -54,10 +54,13 @@ def negated(v: Floats, q: Bits, ops: Index, o: int, n: int) -> None:
 
 
 def certain(v: Floats, q: Bits, ops: Index, o: int, n: int) -> None:
-    """1 if a is true beyond doubt, else 0: what is not known does not count."""
+    """1 if a is true beyond doubt, else 0: what is not known does not count.
+
+    That something was not read yet is passed on: the alarms wait for it at a start.
+    """
     k = ops[o + 1]
     v[ops[o]] = 1.0 if usable(v, q, k) and v[k] != 0.0 else 0.0
-    q[ops[o]] = 0
+    q[ops[o]] = q[k] & NEVER
 
 
 def choose(v: Floats, q: Bits, ops: Index, o: int, n: int) -> None:

@@ -144,6 +144,17 @@ class Programs:
             if digest == s.digest and len(numbers) == s.length:
                 programs[s.program].state[s.offset : s.offset + s.length] = numbers
 
+    def set_active(self, alarm: str, active: bool) -> None:
+        """Let an alarm's condition go on as the journal last told it.
+
+        State is kept each minute, alarms with each transition: the older one must not clear an
+        alarm that stands, nor raise it again. Timers that belong to another state are void.
+        """
+        s = self.slices.get(f"alarms.{alarm}")
+        if s is not None and (self.alarm.state[s.offset] == 1.0) != active:
+            self.alarm.state[s.offset : s.offset + s.length] = math.nan
+            self.alarm.state[s.offset] = float(active)
+
 
 def check_ranges(program: Program, total: int) -> None:
     """Refuse a program with an index out of range: the kernel does not look."""

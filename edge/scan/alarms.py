@@ -32,6 +32,9 @@ class State(StrEnum):
     SUPPRESSED = "SUPPRESSED"
 
 
+WAIT = 10.0  # seconds after the first step for what suppresses an alarm to be read once
+UNKNOWN = 0xFFFF  # no quality: looked at again in the next step
+
 SILENT = frozenset({State.NORMAL, State.SUPPRESSED})
 UNACKNOWLEDGED = frozenset({State.UNACK, State.RTN_UNACK, State.LATCHED_UNACK})
 
@@ -119,15 +122,21 @@ class Alarms:
         self._seen_bad: Bits = np.zeros(len(self._cells), np.uint16)
         self._transitions: list[Transition] = []
         self._next_re_alarm = -math.inf
+        self._wait_until = math.nan
 
     def step(self, now: float, wall: float) -> list[Transition]:
         """Take in the flags; return all that changed since the last step, also by people."""
         flags = self._image.value[self._cells] == 1.0  # NaN is not raised
         bad: Bits = (self._image.quality[self._cells] & quality.BAD).astype(np.uint16)
         changed = np.flatnonzero((flags != self._seen) | (bad != self._seen_bad))
+        if math.isnan(self._wait_until):
+            self._wait_until = now + WAIT
         if len(changed):
             count = len(self._rows)
             for k in dict.fromkeys(int(i) % count for i in changed):
+                if bad[k + count] & quality.NEVER and now < self._wait_until:
+                    bad[k + count] = UNKNOWN
+                    continue
                 suppressed = bool(flags[k + count]) and not bad[k + count]
                 self._rows[k].uncertain = bool(bad[k])
                 self._process(self._rows[k], bool(flags[k]), suppressed, now, wall)

@@ -323,6 +323,8 @@ class Scan:
         """Go on where the last process stopped; what no longer fits the site is left out."""
         self.programs.restore(data.get("rules", {}))
         self.alarms.restore(data.get("alarms", {}))
+        for id, row in self.alarms.states.items():
+            self.programs.set_active(id, row.active)
         self.arbiter.restore(data.get("arbiter", {}))
         for point, value in data.get("setpoints", {}).items():
             if point in self.ordinals:

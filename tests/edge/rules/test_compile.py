@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import isnan
+from math import isnan, nan
 from typing import Any
 
 import numpy as np
@@ -127,6 +127,26 @@ def test_published_points_and_requests_are_listed() -> None:
     it["x.a"] = 1.0
     it.step(0.0)
     assert list(it.image.value[it.programs.control.requests]) == [1.0]
+
+
+def test_an_alarm_goes_on_as_the_journal_told_it() -> None:
+    """An older state of its condition neither clears an alarm that stands nor raises it again."""
+    options = {"point": "x.a", "above": 9.0, "on_delay": 5.0, "off_delay": 5.0}
+    site = site_of({}, (), [alarm("hot", **options)])
+    for active in (True, False):
+        bench = Bench(site)
+        bench["x.a"] = 0.0 if active else 10.0
+        bench.step(0.0)  # a timer runs
+        bench.programs.set_active("hot", active)
+        bench["x.a"] = nan
+        bench.step(20.0)
+        assert bench.active() is active
+        bench["x.a"] = 0.0 if active else 10.0
+        for now in (30.0, 34.9):
+            bench.step(now)
+            assert bench.active() is active
+        bench.step(35.0)
+        assert bench.active() is not active
 
 
 def test_state_is_restored_by_rule_and_options() -> None:

@@ -136,6 +136,26 @@ def test_nothing_sounds_again_merely_because_of_a_restart() -> None:
     assert again.alarms.reset(B, "lisi", again.now, 0.0)
 
 
+def test_an_alarm_waits_until_it_is_known_whether_it_is_suppressed() -> None:
+    """At a start what suppresses it was not read yet: nothing is told until it was."""
+    rig = Rig()
+    rig.image.quality[3:] = quality.NEVER
+    assert rig.step(a=1, b=1) == []
+    rig.image.value[3] = 1.0
+    rig.image.quality[3:] = 0
+    assert rig.step() == ["B NORMAL>UNACK"]
+    assert rig.state(A) is State.SUPPRESSED
+
+
+def test_an_alarm_does_not_wait_for_ever_for_what_suppresses_it() -> None:
+    """Ten seconds after the start nobody knows still, so people are told."""
+    rig = Rig()
+    rig.image.quality[3] = quality.NEVER
+    assert rig.step(a=1) == []
+    assert rig.step(after=9.9) == []
+    assert rig.step(after=0.2) == ["A NORMAL>UNACK"]
+
+
 def test_a_cause_that_went_away_during_the_restart_clears() -> None:
     """The process is evaluated anew: what was active and is not any more goes its way."""
     rig = Rig()
