@@ -77,6 +77,8 @@ class Stage:
         self.line = Line()
         self._wall, self._folder = wall, folder
         self.site: Site = load_site(site, {**DRIVERS, "sim": sim_kind(self.rig, self.line)}, KINDS)
+        used = {d.config.model for b in self.site.buses for d in b.devices if b.kind.name == "sim"}
+        self.rig.models = {name: model for name, model in models.items() if name in used}
         self.index = self.site.index()
         self.trace = Trace()
         self.broken: set[str] = set()  # programs that raise
