@@ -30,15 +30,22 @@ def free_ports(count: int) -> int:
     raise RuntimeError("no free ports")
 
 
+class Child(subprocess.Popen[str]):
+    """A child process; `told` is the line by which it said that it is ready."""
+
+    told = ""
+
+
 @contextmanager
-def process(*command: str, ready: str | None = "ready") -> Iterator[subprocess.Popen[str]]:
+def process(*command: str, ready: str | None = "ready") -> Iterator[Child]:
     """A child process that has said `ready`; ended with SIGTERM, then SIGKILL."""
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    child = Child(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         if ready is not None:
             assert child.stdout is not None
-            while ready not in (line := child.stdout.readline()):
-                if not line:
+            while ready not in child.told:
+                child.told = child.stdout.readline()
+                if not child.told:
                     raise RuntimeError(f"{' '.join(command)} ended")
         yield child
     finally:
@@ -62,7 +69,7 @@ def broker(directory: Path) -> Iterator[int]:
 
 
 @contextmanager
-def farm(devices: int, toggle: float = 0.0) -> Iterator[tuple[int, subprocess.Popen[str]]]:
+def farm(devices: int, toggle: float = 0.0) -> Iterator[tuple[int, Child]]:
     """The Modbus devices of `bench.farm`: their first port, and the process."""
     port = free_ports(devices)
     command = [sys.executable, "-m", "bench.farm", str(port), str(devices)]

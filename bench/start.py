@@ -11,15 +11,23 @@ from pathlib import Path
 from bench import rig, sites
 
 BARE = """
-import sys, time
-import {modules}
+import time
+def resident():
+    return round(int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6)
+took = [("python", resident())]
+for name in "{modules}".split(", "):
+    before = resident()
+    __import__(name)
+    took.append((name.partition(".")[0], resident() - before))
+before = resident()
 from edge.rules.kernel import compile_kernel
 kernel = compile_kernel()
-print("ready", flush=True)
+took.append(("kernel", resident() - before))
+print("ready", ", ".join(f"{{n}} {{s}}" for n, s in took if s > 1), flush=True)
 time.sleep(60)
 """
 MODULES = (
-    "aiohttp.web, bacpypes3.ipv4.app, click, numba, numpy, paho.mqtt.client, pydantic,"
+    "numpy, numba, aiohttp.web, bacpypes3.ipv4.app, click, paho.mqtt.client, pydantic,"
     " rich.console, sqlite3, structlog, uvloop, yaml, edge.app"
 )
 
@@ -41,9 +49,10 @@ def measure(directory: Path) -> list[tuple[object, ...]]:
         controller.stop()
     with rig.process(sys.executable, "-c", BARE.format(modules=MODULES)) as bare:
         peer = rig.resident(bare.pid)
+    parts = bare.told.removeprefix("ready").strip()
     return [
         ("start to first scan, warm kernel cache, 1,000 points", statistics.median(times), "s", 2.0,
          None, f"{min(times):.2f} to {max(times):.2f} s in five starts"),
         ("resident memory at 1,000 points above a bare interpreter", ours - peer, "MB", 40.0, None,
-         f"{ours:.0f} MB; the same imports and a warm kernel alone {peer:.0f} MB"),
+         f"{ours:.0f} MB; the same imports and a warm kernel alone {peer:.0f} MB ({parts})"),
     ]  # fmt: skip

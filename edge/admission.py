@@ -218,6 +218,14 @@ class Admission:
         hoa = subject.point.hoa
         return hoa is None or self.usable(self._index[hoa]) == 1.0
 
+    def in_hand(self, subject: Subject) -> bool:
+        """Whether the hard-wired switch is known to be at Hand or Off; a lost contact is not."""
+        hoa = subject.point.hoa
+        if hoa is None:
+            return False
+        seen = self.usable(self._index[hoa])
+        return not math.isnan(seen) and seen != 1.0
+
     def asked(self, subject: Subject, slot: int) -> bool:
         """Whether somebody asks at `slot`."""
         return not math.isnan(self._image.request[slot - 1, subject.ordinal])

@@ -252,7 +252,7 @@ class Commands:
         if now >= hold.expires:
             return "lease_end"
         subject = self._subjects[hold.point]
-        if not self._admission.automatic(subject):
+        if self._admission.in_hand(subject):
             return "local_takeover"
         if hold.slot == Slot.REMOTE and self._admission.asked(subject, Slot.LOCAL):
             return "local_takeover"

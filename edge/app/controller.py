@@ -197,8 +197,8 @@ class Controller:
             self.uplinks.changed(outcome.changed, self.scan.image, now, wall)
         for transition in outcome.transitions:
             self._alarm(transition)
-        if outcome.transitions:
-            retain.save_alarms(self.journal, self.scan)
+        if outcome.latched:
+            retain.save_latches(self.journal, self.clock, self.scan)
         if self.scan.waiting:
             self._arrived = True
         self._finish(time.perf_counter() - began, now)

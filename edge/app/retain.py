@@ -7,6 +7,7 @@ reboot if it is trusted, else by nothing. Called by the controller: at start, ea
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from edge.store.journal import Journal
 EVERY = 60.0  # seconds between two savings: what a power cut may cost of counters and timers
 WARM = 60.0  # seconds of downtime up to which running equipment is simply taken over
 NAME = "retain"
-ALARMS = "alarms"  # saved with each transition
+LATCHES = "latches"  # saved whenever one of them changes
 COMMANDS = "commands"  # saved with each answer
 
 
@@ -48,8 +49,10 @@ async def take_up(journal: Journal, clock: Clock) -> Kept:
     elif clock.trusted():
         downtime = max(0.0, clock.wall() - data["wall"])
     clock.resume(data["now"] + (downtime or 0.0))
-    if alarms := await _load(journal, ALARMS):
-        data["scan"]["alarms"] = alarms
+    latches = await _load(journal, LATCHES)
+    if latches.get("now", -math.inf) > data["now"]:
+        for part, kept in latches["scan"].items():
+            data["scan"][part] = data["scan"].get(part, {}) | kept
     return Kept(data, commands, downtime)
 
 
@@ -74,9 +77,10 @@ def save(journal: Journal, clock: Clock, scan: Scan) -> None:
     journal.save_state(NAME, json.dumps(data).encode())
 
 
-def save_alarms(journal: Journal, scan: Scan) -> None:
-    """Keep the alarm states; with each transition, so that nothing sounds twice."""
-    journal.save_state(ALARMS, json.dumps(scan.alarms.retain()).encode(), within=0.0)
+def save_latches(journal: Journal, clock: Clock, scan: Scan) -> None:
+    """Keep what a kill must not undo: alarms, silence, tripped interlocks, starts of motors."""
+    data = {"now": clock.now(), "scan": scan.retain_latches()}
+    journal.save_state(LATCHES, json.dumps(data).encode(), within=0.0)
 
 
 def save_commands(journal: Journal, commands: Commands) -> None:

@@ -91,7 +91,8 @@ class Uplinks:
             {
                 "id": line.config.id, "up": line.session.online.is_set(),
                 "backlog": line.outbox.waiting, "sent": line.session.sent,
-                "refused": line.session.refused, "stream": line.outbox.stream,
+                "refused": line.session.refused, "gaps": line.outbox.gaps,
+                "oldest_s": round(line.outbox.oldest(), 1), "stream": line.outbox.stream,
             }
             for line in self.lines
         ]  # fmt: skip

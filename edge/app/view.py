@@ -230,6 +230,7 @@ class AppView:
                 {
                     "id": d.id, "online": d.online and runner.up,
                     "since": None if d.online else clock.wall_at(d.offline_since),
+                    "reason": None if d.online or d.reason is None else both(d.reason),
                     "polls": d.requests, "errors": d.timeouts + d.refused,
                     "last": None if math.isinf(d.last_answer) else clock.wall_at(d.last_answer),
                 }

@@ -98,6 +98,7 @@ class BusRunner:
         ]
         self._by_poll = {id(p.poll): p for p in self._planned}
         self._schedule = Schedule(self._planned)
+        self._failing: set[str] = set()  # points whose last write failed
         self._raw: list[tuple[str, str, asyncio.Future[bytes]]] = []
         self._sleeper: asyncio.Future[None] | None = None
         self.mailbox.wake = self._wake
@@ -217,6 +218,7 @@ class BusRunner:
     def _offline(self, device: DeviceState, reason: Text, now: float) -> None:
         device.online = False
         device.offline_since = now
+        device.reason = reason
         self._events.emit(DEVICE_OFFLINE, device=device.id, reason=reason)
         self._sink.online(device.id, False, now)
         for planned in self._planned:
@@ -235,7 +237,8 @@ class BusRunner:
             raise
         except DriverError as error:
             now = self._clock.now()
-            if letter.failures == 0:
+            if write.point not in self._failing:  # once per outage, whatever is asked meanwhile
+                self._failing.add(write.point)
                 self._events.emit(
                     WRITE_FAILED, point=write.point, value=write.value, reason=error.reason
                 )
@@ -250,6 +253,7 @@ class BusRunner:
             now = self._clock.now()
             self._answered(device, now)
             self.mailbox.done(letter)
+            self._failing.discard(write.point)
             self._sink.written(write, letter.asked, now)
             self._schedule.hurry(write.device, now, write.point)  # read back at once
         self.counters.busy += self._clock.now() - started

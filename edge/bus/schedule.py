@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edge.driver import Poll
+from edge.text import Text
 
 BACK_OFF_FIRST = 10.0  # seconds until the first probe of a device that fell silent
 BACK_OFF_LONGEST = 300.0
@@ -23,6 +24,7 @@ class DeviceState:
     online: bool = True
     failures: int = 0
     offline_since: float = 0.0
+    reason: Text | None = None  # why it was lost last
     back_off: float = BACK_OFF_FIRST
     retry_at: float = 0.0
     last_answer: float = float("-inf")
