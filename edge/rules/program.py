@@ -128,12 +128,14 @@ class Programs:
             image.quality[index] = quality.GOOD
         return image
 
-    def retained(self) -> dict[str, tuple[str, tuple[float, ...]]]:
-        """The state of every rule that has one, to be kept over a restart."""
+    def retained(self, prefix: str = "") -> dict[str, tuple[str, tuple[float, ...]]]:
+        """The state of every owner that has one, to be kept over a restart; only those whose name
+        begins with `prefix`."""
         programs = {program.name: program for program in self}
         return {
             owner: (s.digest, tuple(programs[s.program].state[s.offset : s.offset + s.length]))
             for owner, s in self.slices.items()
+            if owner.startswith(prefix)
         }
 
     def restore(self, saved: Retained) -> None:

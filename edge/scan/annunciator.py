@@ -38,6 +38,7 @@ class Panel:
             for name in ("silence", "acknowledge", "reset", "test")
             if (point := getattr(config, name)) is not None
         }
+        self.id = config.id
         self._outputs = {
             name: commandable[point]
             for name in ("beacon", "buzzer", "relay")
@@ -53,6 +54,14 @@ class Panel:
     def silenced(self) -> bool:
         """Whether somebody has silenced the buzzer."""
         return not math.isinf(self._silenced)
+
+    def retain(self) -> float | None:
+        """Since when it is silenced, None when it is not."""
+        return self._silenced if self.silenced else None
+
+    def restore(self, silenced: float | None) -> None:
+        """A restart does not sound what a person has silenced."""
+        self._silenced = math.inf if silenced is None else silenced
 
     def silence(self, now: float) -> None:
         """Buzzer off until something new; states unchanged."""

@@ -52,6 +52,7 @@ class Arbiter:
         self._next_ramp = -math.inf
         self._next_expiry = math.inf
         self.deferred: list[tuple[str, float]] = []  # starts newly put off: id, until
+        self.switched = 0  # how often an output with minimum times has been switched
         image.request[Slot.DEFAULT - 1] = [o.default for o in outputs]
 
     def expire(self, now: float) -> None:
@@ -141,6 +142,7 @@ class Arbiter:
             request[_MIN_TIME, c] = self._image.target[c] if timed.on else 0.0
             return
         timed.on, timed.since = wanted, now
+        self.switched += 1
         if wanted:
             timed.starts.append(now)
 

@@ -61,11 +61,15 @@ class Ask:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a step brought: indices of changed points, alarm transitions, writes by bus."""
+    """What a step brought: indices of changed points, alarm transitions, writes by bus.
+
+    `latched`: something changed that a kill must not undo (`Scan.retain_latches`).
+    """
 
     changed: Sequence[int]
     transitions: list[Transition]
     writes: list[tuple[str, Write]]
+    latched: bool
 
 
 class Scan:
@@ -106,6 +110,9 @@ class Scan:
         self._own = sum(len(poll.points) for bus in site.buses for poll in bus.polls)
         virtual = [i for i, p in enumerate(site.points) if p.role is Role.VIRTUAL]
         self._virtual = np.asarray(virtual, np.int32)
+        tripped = [self.index[f"{interlock.id}.tripped"] for interlock in site.interlocks]
+        self._tripped = np.asarray(tripped, np.int32)
+        self._latches: tuple[bytes, int, list[bool]] | None = None
         self._next_age = -math.inf
         self.cold_for, self._cold_until = 0.0, -math.inf
         self._agenda_until = [-math.inf] * len(programs.agendas)
@@ -179,7 +186,7 @@ class Scan:
         for point, until in self.arbiter.deferred:
             self._events.emit(START_DEFERRED, point=point, wait=until - now)
         self.arbiter.deferred.clear()
-        return Outcome(self._changed(slices), transitions, writes)
+        return Outcome(self._changed(slices), transitions, writes, self._latched(transitions))
 
     # The phases, in order.
 
@@ -276,6 +283,14 @@ class Scan:
             panel.show(self.alarms, transitions, now)
         return transitions
 
+    def _latched(self, transitions: list[Transition]) -> bool:
+        before, self._latches = self._latches, (
+            self.image.value[self._tripped].tobytes(),
+            self.arbiter.switched,
+            [panel.silenced for panel in self.panels],
+        )  # fmt: skip
+        return bool(transitions) or self._latches != before
+
     def _writes(self, now: float) -> list[tuple[str, Write]]:
         if not self._protect_ok:
             first = self.protect_failures == 1
@@ -309,14 +324,22 @@ class Scan:
         """Everything the next process needs to go on, as plain data."""
         local = self.image.request[Slot.LOCAL - 1]
         return {
+            **self.retain_latches(),
             "rules": self.programs.retained(),
-            "alarms": self.alarms.retain(),
-            "arbiter": self.arbiter.retain(),
             "setpoints": {
                 w.point: float(local[w.ordinal])
                 for w in self.outputs.wires
                 if w.device is None and not math.isnan(local[w.ordinal])
             },
+        }
+
+    def retain_latches(self) -> dict[str, Any]:
+        """The part of `retain` that must be kept whenever it changes: a kill gives no notice."""
+        return {
+            "rules": self.programs.retained("interlocks."),
+            "alarms": self.alarms.retain(),
+            "arbiter": self.arbiter.retain(),
+            "panels": {panel.id: panel.retain() for panel in self.panels},
         }
 
     def restore(self, data: Mapping[str, Any]) -> None:
@@ -326,6 +349,8 @@ class Scan:
         for id, row in self.alarms.states.items():
             self.programs.set_active(id, row.active)
         self.arbiter.restore(data.get("arbiter", {}))
+        for panel in self.panels:
+            panel.restore(data.get("panels", {}).get(panel.id))
         for point, value in data.get("setpoints", {}).items():
             if point in self.ordinals:
                 self.arbiter.ask(Slot.LOCAL, self.ordinals[point], value, math.inf)

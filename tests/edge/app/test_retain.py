@@ -1,0 +1,146 @@
+"""What a killed controller leaves behind, in virtual time: nothing is undone by a kill."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from tests.support.stage import Stage
+from tests.support.virtual_loop import run_virtual
+
+SITE = """
+site: {id: kept, timezone: Asia/Shanghai}
+scan: {startup_delay: 0s}
+buses: {plant: {driver: sim}}
+devices:
+  booster:
+    bus: plant
+    model: booster
+    points:
+      tank:      {variable: tank_level, unit: m}
+      p1.run:    {variable: p1_run, output: true, default: 1, min_off: 300s}
+      p2.run:    {variable: p2_run, output: true, default: 0}
+  main:
+    bus: plant
+    model: fire_main
+    points: {pressure: {variable: hydrant_pressure, unit: MPa}}
+  io:
+    bus: plant
+    model: io
+    points:
+      buzzer:  {variable: relay2, output: true}
+      silence: {variable: input1, poll: 100ms}
+interlocks:
+  dry: {when: booster.tank < 0.3, trip: [booster.p1.run], reset: manual}
+alarms:
+  LOW:
+    point: main.pressure
+    below: 0.07 MPa
+    for: 2s
+    clear_after: 60s
+    priority: P1
+    text: {zh: 低, en: low}
+    checks: {zh: [看], en: [look]}
+annunciators:
+  panel: {buzzer: io.buzzer, silence: io.silence}
+"""
+
+
+def play(directory: Path, story: Callable[[Stage], Awaitable[None]]) -> None:
+    """Run a story on a stage in virtual time."""
+    (directory / "site.yaml").write_text(SITE)
+    began = time.time()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        running = {"booster": {"run_at": (80.0,)}}
+        site = directory / "site.yaml"
+        stage = Stage(site, directory, running, lambda: began + loop.time())
+        await stage.start()
+        await story(stage)
+        await stage.stop()
+
+    run_virtual(main)
+
+
+async def restart(stage: Stage) -> None:
+    await stage.kill()
+    await stage.start()
+    await asyncio.sleep(5)
+
+
+def test_a_killed_controller_keeps_its_alarms(tmp_path: Path) -> None:
+    """S32: acknowledged stays acknowledged, the occurrence the same; nothing is told again."""
+
+    async def story(stage: Stage) -> None:
+        await asyncio.sleep(3)
+        stage.fault("fire_main", "pressure_low")
+        await asyncio.sleep(10)
+        await stage.answer_alarm("LOW", "ack")
+        await asyncio.sleep(0.2)
+        told = await stage.journal("alarm")
+        assert [record["state"] for record in told] == ["UNACK", "ACKED"]
+        for _ in range(3):
+            await restart(stage)
+        assert await stage.journal("alarm") == told
+        stage.fault("fire_main", "pressure_low", repaired=True)
+        await asyncio.sleep(30)
+        await restart(stage)
+        assert await stage.journal("alarm") == told
+        await asyncio.sleep(70)
+        assert [r["state"] for r in await stage.journal("alarm")][2:] == ["NORMAL"]
+
+    play(tmp_path, story)
+
+
+def test_a_killed_controller_keeps_silence(tmp_path: Path) -> None:
+    """What a person has silenced does not sound because of a restart; a new alarm would."""
+
+    async def story(stage: Stage) -> None:
+        await asyncio.sleep(3)
+        stage.fault("fire_main", "pressure_low")
+        await asyncio.sleep(10)
+        assert stage.value("io.buzzer") == 1
+        await restart(stage)
+        assert stage.value("io.buzzer") == 1
+        stage.fault("io", "press:1")
+        await asyncio.sleep(0.5)
+        stage.fault("io", "press:1", repaired=True)
+        await asyncio.sleep(0.5)
+        assert stage.value("io.buzzer") == 0
+        written = len(stage.rig.written)
+        await restart(stage)
+        assert stage.value("io.buzzer") == 0
+        assert [w for w in stage.rig.written[written:] if w[2] == "relay2" and w[3]] == []
+
+    play(tmp_path, story)
+
+
+def test_a_killed_controller_keeps_interlocks_and_minimum_times(tmp_path: Path) -> None:
+    """A trip waits for its reset, and then the stopped pump for its minimum time."""
+
+    async def story(stage: Stage) -> None:
+        await asyncio.sleep(3)
+        assert stage.value("booster.p1.run") == 1
+        stage.fault("booster", "tank_low")
+        await asyncio.sleep(40)  # the tank empties
+        stopped = next(
+            t for t, _, name, value in stage.rig.written if name == "p1_run" and not value
+        )
+        assert stage.value("dry.tripped") == 1
+        stage.fault("booster", "tank_low", repaired=True)
+        await restart(stage)
+        assert stage.value("booster.tank") > 0.3
+        assert (stage.value("dry.tripped"), stage.value("booster.p1.run")) == (1, 0)
+        assert stage.controller.scan.reset_interlock("dry")
+        await asyncio.sleep(0.2)
+        await restart(stage)
+        assert (stage.value("dry.tripped"), stage.owner("booster.p1.run")) == (0, "min_time")
+        await asyncio.sleep(stopped + 299 - stage.now)
+        assert stage.value("booster.p1.run") == 0
+        await asyncio.sleep(3)
+        assert stage.value("booster.p1.run") == 1
+
+    play(tmp_path, story)
