@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from edge.image.image import ProcessImage
-from edge.image.slots import SLOTS, Slot
+from edge.image.slots import Slot
 from edge.site.site import Output
 
 RAMP_EVERY = 0.5  # seconds between two steps of a rated output: devices wear out by writes
@@ -48,7 +48,8 @@ class Arbiter:
         ]
         self._goal = np.full(len(outputs), np.nan)
         self._winner = np.zeros(len(outputs))
-        self._seen = np.zeros((SLOTS, len(outputs)), np.int64)
+        self._asked = self._holding = b""  # what the last decision was made of
+        self._settled = False  # all targets are where they should be
         self._next_ramp = -math.inf
         self._next_expiry = math.inf
         self.deferred: list[tuple[str, float]] = []  # starts newly put off: id, until
@@ -75,6 +76,7 @@ class Arbiter:
     def adopt(self, ordinal: int, value: float, now: float) -> None:
         """Take what the device does now for the state to start from; its minimum times begin."""
         self._image.target[ordinal] = value
+        self._settled = False
         for timed in self._timed:
             if timed.ordinal == ordinal:
                 on = value > 0
@@ -89,23 +91,28 @@ class Arbiter:
         for timed in self._timed:
             if not held[timed.ordinal]:
                 self._time(timed, now)
-        bits = request.view(np.int64)
-        if not np.array_equal(bits, self._seen):
-            self._seen[:] = bits
+        asked, holding = request.tobytes(), held.tobytes()
+        if self._settled and asked == self._asked and holding == self._holding:
+            return  # as most steps are
+        self._holding = holding
+        if asked != self._asked:
+            self._asked = asked
             given = ~np.isnan(request)
             first = given.argmax(axis=0)
             self._goal = request[first, self._columns]
             self._winner = np.where(given.any(axis=0), first + 1.0, 0.0)
         # Nobody owns an output that is not driven yet: rules track what the device does.
         self._image.owner[:] = np.where(held, 0.0, self._winner)
-        self._move(now, held)
+        self._settled = self._move(now, held)
 
-    def _move(self, now: float, held: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
+    def _move(self, now: float, held: np.ndarray[Any, np.dtype[np.bool_]]) -> bool:
+        """Bring targets to their goals, or nearer; True when all of them are there."""
         target = self._image.target
         free = ~held
         if not len(self._rated):
             target[free] = self._goal[free]
-            return
+            return True
+        there = True
         ramped = now >= self._next_ramp
         if ramped:
             self._next_ramp = now + RAMP_EVERY
@@ -116,10 +123,13 @@ class Arbiter:
             start, goal = target[c], self._goal[c]
             if math.isnan(start) or math.isnan(goal) or start == goal:
                 target[c] = goal
-            elif ramped:
+                continue
+            there = False
+            if ramped:
                 most = self._rate[c] * RAMP_EVERY
                 target[c] = start + min(max(goal - start, -most), most)
         target[free] = self._goal[free]
+        return there
 
     def _time(self, timed: _Timed, now: float) -> None:
         """Hold slot 6 while a minimum time runs or a start must wait."""
