@@ -24,12 +24,14 @@ START = 120.0  # seconds; the kernel may have to be compiled first
 STOP = 20.0
 
 
-def wait_until(condition: Callable[[], Any], what: str, within: float = 30.0) -> Any:
+def wait_until(
+    condition: Callable[[], Any], what: str, within: float = 30.0, *, every: float = 0.02
+) -> Any:
     """What `condition` returns once it is true; fails with `what` after `within` seconds."""
     deadline = time.monotonic() + within
     while not (found := condition()):
         assert time.monotonic() < deadline, f"after {within:g} s still not: {what}"
-        time.sleep(0.02)
+        time.sleep(every)
     return found
 
 
