@@ -14,7 +14,7 @@ from edge.blocks.kind import AnyInput, Kind, Published, Target, usable
 from edge.blocks.output import ask
 from edge.blocks.timing import lasted
 from edge.image.image import Bits, Floats, Index
-from edge.image.quality import NEVER, UNCERTAIN
+from edge.image.quality import BAD, NEVER, UNCERTAIN
 from edge.image.slots import Slot
 from edge.schema.model import Model
 from edge.text import Text
@@ -34,7 +34,7 @@ class Interlock(Model):
 
 _TRIPPED, _WHEN, _RESET_CELL = 0, 1, 2
 _DELAY, _ON_BAD, _RESET = 0, 1, 2
-_LATCHED, _SINCE, _BAD_SINCE = 0, 1, 2
+_LATCHED, _SINCE, _BAD_SINCE, _KNOWN = range(4)
 TRIP, HOLD, OK = 0.0, 1.0, 2.0
 MANUAL = 0.0
 
@@ -45,16 +45,21 @@ def interlock_step(
 ) -> None:  # fmt: skip
     """Tripped while the condition holds; with `manual` until it is reset after it is over.
 
-    With `on_bad: trip` an input that stays bad for ten seconds (or `delay`, if longer) trips. One
-    that was never read trips too, but does not latch: at start there is nothing to reset.
+    With `on_bad: trip` an input that stays bad for ten seconds (or `delay`, if longer) trips. At
+    start nothing was read yet, which is no fault; one that is lost from the start on trips but does
+    not latch, for there is nothing that a person should look at once it is read.
     """
     k = ops[o + _WHEN]
     good = usable(v, q, k)
     latched = bool(st[s + _LATCHED] == 1.0)
     wrong = lasted(st, s + _SINCE, good and v[k] != 0.0, now, par[p + _DELAY])
     patience = par[p + _DELAY] if par[p + _DELAY] > BAD_DELAY else BAD_DELAY
-    blind = lasted(st, s + _BAD_SINCE, not good, now, patience) and par[p + _ON_BAD] == TRIP
-    if wrong or (blind and q[k] & NEVER == 0):
+    unread = q[k] & BAD == NEVER  # so are all inputs in the first scan
+    if good or unread:
+        st[s + _KNOWN] = 1.0 if good else 0.0
+    lost = not good and not unread
+    blind = lasted(st, s + _BAD_SINCE, lost, now, patience) and par[p + _ON_BAD] == TRIP
+    if wrong or (blind and st[s + _KNOWN] == 1.0):
         latched = True
     elif latched and (par[p + _RESET] != MANUAL or v[ops[o + _RESET_CELL]] == 1.0):
         over = good and v[k] == 0.0
@@ -72,7 +77,7 @@ INTERLOCK = Kind(
     every=0.0,
     slot=Slot.PROTECT,
     publishes=lambda _: (Published("tripped", "", Text("联锁动作", "interlock tripped")),),
-    states=lambda _: 3,
+    states=lambda _: 4,
 )
 
 

@@ -76,18 +76,35 @@ def test_a_bad_input_trips_only_when_it_lasts() -> None:
     assert it["dry.tripped"] == 1.0
 
 
-def test_an_input_that_never_came_trips_without_latching() -> None:
-    """At start there is nothing to reset: it lets go as soon as it sees."""
+def test_what_was_not_read_yet_trips_nothing() -> None:
+    """NEVER alone is "not yet", however long that takes."""
     it = Bench(site_of({}, [interlock("dry", "tank.level < 0.3", ["pump.run"])]))
-    for now, tripped in ((0.0, 0.0), (10.0, 1.0)):
+    for now in (0.0, 11.0, 60.0):
+        it.step(now)
+        assert it["dry.tripped"] == 0.0
+        assert isnan(it.request("pump.run", PROTECT))
+    it["tank.level"] = 0.2
+    it.step(61.0)
+    assert it["dry.tripped"] == 1.0
+
+
+def test_an_input_that_is_lost_from_the_start_on_trips_without_latching() -> None:
+    """At start there is nothing to reset: it lets go as soon as it sees; later it latches."""
+    it = Bench(site_of({}, [interlock("dry", "tank.level < 0.3", ["pump.run"])]))
+    it.step(0.0)
+    lose(it)
+    for now, tripped in ((0.5, 0.0), (10.5, 1.0)):
         it.step(now)
         assert it["dry.tripped"] == tripped
     it["tank.level"] = 1.0
     it.step(11.0)
     assert it["dry.tripped"] == 0.0
-    lose(it, NEVER | COMM)
-    it.step(12.0)
-    assert it["dry.tripped"] == 0.0
+    lose(it)
+    for now in (12.0, 22.0):
+        it.step(now)
+    it["tank.level"] = 1.0
+    it.step(23.0)
+    assert it["dry.tripped"] == 1.0
 
 
 @pytest.mark.parametrize("before", [0.0, 1.0])
