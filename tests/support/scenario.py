@@ -43,7 +43,8 @@ class Step(Model):
 
 
 class Case(Model):
-    """A scenario. `wall` is the site's local time at t = 0, which is `settle` after the start."""
+    """A scenario. `wall` is the site's local time at t = 0, which is `settle` after the start;
+    `silent` devices do not answer from the start on."""
 
     text: Words
     source: str = ""
@@ -51,7 +52,7 @@ class Case(Model):
     wall: str = "2026-03-20 10:00:00"
     settle: Duration = 60.0
     equipment: Mapping[str, Mapping[str, Any]] = {}
-    booster_feeds_zones: bool = False
+    silent: tuple[str, ...] = ()
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
 
 
@@ -104,8 +105,9 @@ class Played:
         loop = asyncio.get_running_loop()
         self.stage = Stage(
             (self.folder / self.case.site).resolve(), self.state, self.case.equipment,
-            lambda: self._wall + loop.time(), coupled if self.case.booster_feeds_zones else nothing,
+            lambda: self._wall + loop.time(),
         )  # fmt: skip
+        self.stage.line.silent.update(self.case.silent)
         start = datetime.fromisoformat(self.case.wall).replace(
             tzinfo=ZoneInfo(self.stage.site.timezone)
         )
@@ -121,8 +123,7 @@ class Played:
                 if step.expect:
                     await self._expect(number, step)
         finally:
-            if self.stage._controller is not None:
-                await self.stage.stop()
+            await self.stage.end()
 
     # What is done.
 
@@ -189,10 +190,13 @@ class Played:
         """A person resets a latched alarm, or an interlock."""
         await self.stage.answer_alarm(alarm, "reset")
 
-    async def do_restart(self, after: str = "0s", kill: bool = False) -> None:
-        """The controller stops (or is killed) and starts again `after` so long."""
+    async def do_restart(self, after: str = "0s", kill: bool = False, forget: bool = False) -> None:
+        """The controller stops (or is killed) and starts again `after` so long, maybe without what
+        it kept."""
         await (self.stage.kill() if kill else self.stage.stop())
         await asyncio.sleep(Step(at=after).at)  # type: ignore[arg-type] # a duration as written
+        if forget:
+            self.stage.forget()
         await self.stage.start()
 
     def do_bug(self, program: str) -> None:
@@ -206,7 +210,8 @@ class Played:
     # What is expected.
 
     async def _expect(self, number: int, step: Step) -> None:
-        self.records = {kind: await self.stage.journal(kind) for kind in ("alarm", "command")}
+        if self.stage.running:
+            self.records = {kind: await self.stage.journal(kind) for kind in ("alarm", "command")}
         failed = [told for text in step.expect if (told := self._check(text))]
         if failed:
             place = f"{self.folder.name} at {step.at:g} s (steps[{number}])"
@@ -356,6 +361,10 @@ class Played:
     def _answers(self, command: str) -> list[dict[str, Any]]:
         return [r for r in self.records["command"] if r["id"] == command]
 
+    def exit_code(self) -> int | None:
+        """Of the controller that ended last; None while none has ended."""
+        return self.stage.exit_code()
+
     def events(self, code: str) -> int:
         """How often the controller that runs now emitted an event."""
         return self.stage.controller.events.counts[code]
@@ -418,18 +427,3 @@ def _written(look: ast.Call) -> str:
     """A look as the case has it: names without quotes, a point by its name alone."""
     text = ast.unparse(look).replace("'", "")
     return text[6:-1] if text.startswith("value(") else text
-
-
-def nothing(models: Mapping[str, Any]) -> list[Callable[[], None]]:
-    """Every model for itself."""
-    return []
-
-
-def coupled(models: Mapping[str, Any]) -> list[Callable[[], None]]:
-    """The booster feeds the zones."""
-
-    def couple() -> None:
-        models["zones"].supply = models["booster"].pressure
-        models["booster"].draw = models["zones"].flow
-
-    return [couple]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,10 +71,9 @@ class Stage:
         folder: Path,
         equipment: Mapping[str, Mapping[str, Any]],
         wall: Callable[[], float],
-        couplings: Callable[[Mapping[str, Any]], list[Callable[[], None]]] = lambda _: [],
     ) -> None:
         models = {name: _model(name, equipment.get(name, {})) for name in MODELS}
-        self.rig = WatchedRig(models, couplings=couplings(models))
+        self.rig = WatchedRig(models)
         self.line = Line()
         self._wall, self._folder = wall, folder
         self.site: Site = load_site(site, {**DRIVERS, "sim": sim_kind(self.rig, self.line)}, KINDS)
@@ -83,7 +83,6 @@ class Stage:
         self.trace = Trace()
         self.broken: set[str] = set()  # programs that raise
         self.sessions: list[str] = []
-        self.codes: list[int] = []  # exit codes of the controllers that ended
         self._controller: Controller | None = None
         self._task: asyncio.Task[int] | None = None
         self._stop: asyncio.Future[str] | None = None
@@ -126,15 +125,31 @@ class Stage:
         assert self._task is not None
         if not self._task.done():
             self._stop.set_result("scenario")
-        self.codes.append(await self._task)
-        self._controller = None
+        await self._task
 
     async def kill(self) -> None:
         """End without an ordered stop: nothing is written, nothing more is kept."""
         assert self._task is not None
         self._task.cancel()
         await asyncio.wait([self._task])
-        self._controller = None
+
+    async def end(self) -> None:
+        """Stop what still runs."""
+        if self.running:
+            await self.stop()
+
+    @property
+    def running(self) -> bool:
+        """Whether a controller runs now."""
+        return self._task is not None and not self._task.done()
+
+    def exit_code(self) -> int | None:
+        """Of the controller that has ended; None while one runs."""
+        return self._task.result() if self._task is not None and self._task.done() else None
+
+    def forget(self) -> None:
+        """Lose everything that was kept."""
+        shutil.rmtree(self._folder / "state")
 
     def _watch(self, controller: Controller) -> None:
         scan, step, run = controller.scan, controller.scan.step, controller.scan._run
