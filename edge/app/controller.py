@@ -1,8 +1,8 @@
 """What starts and stops in which order; the only place that creates tasks.
 
     start   lock · journal · what was kept · scan · outboxes · buses, uplinks, API, scan task
-    stop    no more commands · explicit failsafe values · mailboxes empty (at most 3 s) · buses
-            · state kept · outboxes and journal closed
+    stop    no more steps and commands · explicit failsafe values · mailboxes empty (at most 3 s)
+            · state kept · buses · outboxes and journal closed
 
 The scan task is not supervised: if it ends, everything ends and systemd starts the next process.
 """
@@ -160,6 +160,7 @@ class Controller:
             }
             tasks["scan"] = group.create_task(self._scan(), name="scan")
             reason = await stop
+            tasks["scan"].cancel()  # one more step would write over the failsafe values
             await self._stop(reason)
             for task in tasks.values():
                 task.cancel()
