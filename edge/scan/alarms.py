@@ -216,9 +216,9 @@ class Alarms:
                 self._next_re_alarm = min(self._next_re_alarm, due)
 
     def live_numbers(self, alarm: Alarm) -> dict[str, float]:
-        """The present values of what the alarm shows; values nobody knows are left out."""
+        """The present values of what the alarm shows; JSON has no word for what is no number."""
         values = {p: float(self._image.value[self._index[p]]) for p in alarm.shows}
-        return {p: v for p, v in values.items() if not math.isnan(v)}
+        return {p: v for p, v in values.items() if math.isfinite(v)}
 
     def retain(self) -> dict[str, Any]:
         """What must survive a restart, as plain data."""
