@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from edge.image import quality
 from edge.image.image import ProcessImage
 from edge.image.slots import Slot
-from edge.scan.alarms import UNACKNOWLEDGED, Alarms, State, Transition
+from edge.scan.alarms import SILENT, UNACKNOWLEDGED, Alarms, State, Transition
 from edge.site.site import Alarm, Annunciator
 
 PANEL = "panel, unauthenticated"
@@ -82,8 +82,10 @@ class Panel:
             if "reset" in pressed and row.state is State.LATCHED_ACKED:
                 alarms.reset(name, PANEL, now, wall)
 
-    def show(self, alarms: Alarms, transitions: list[Transition], now: float) -> None:
-        """Ask the outputs for what the alarms' states call for."""
+    def show(
+        self, alarms: Alarms, transitions: list[Transition], now: float, *, known: bool = True
+    ) -> None:
+        """Ask the outputs for what the alarms' states call for; `known`: whether they are true."""
         if self._states is None or transitions:
             rows = [r for r in alarms.states.values() if _shown(r.alarm)]
             self._states = {r.state for r in rows}
@@ -96,7 +98,7 @@ class Panel:
         self._ask("beacon", testing or _beacon(states, now))
         self._ask("buzzer", testing or (State.UNACK in states and not self.silenced))
         # Energised means well: a dead controller, a cut wire and an alarm look the same.
-        self._ask("relay", not states - {State.NORMAL, State.SUPPRESSED})
+        self._ask("relay", known and not states - SILENT)
 
     def _ask(self, name: str, on: bool) -> None:
         if name in self._outputs:

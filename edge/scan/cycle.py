@@ -23,7 +23,6 @@ from edge.driver import Write
 from edge.events import ALARMS_FAILED, CONTROL_FAILED, PROTECT_FAILED, START_DEFERRED, Events
 from edge.image import quality
 from edge.image.image import Bits, Floats, ProcessImage
-from edge.image.slots import Slot
 from edge.rules.program import Program, Programs
 from edge.scan.alarms import Alarms, Transition
 from edge.scan.annunciator import Panel
@@ -261,7 +260,7 @@ class Scan:
             self._cold_until = now + self.cold_for
         if now < self._cold_until:
             return
-        released = self.outputs.ready()
+        released = self.outputs.ready(now)
         for wire in released:
             value = self.outputs.release(wire, now)
             self.arbiter.adopt(wire.ordinal, value, now)
@@ -280,7 +279,7 @@ class Scan:
         self._alarm_ok = error is None
         transitions = self.alarms.step(now, wall)
         for panel in self.panels:
-            panel.show(self.alarms, transitions, now)
+            panel.show(self.alarms, transitions, now, known=self._alarm_ok)
         return transitions
 
     def _latched(self, transitions: list[Transition]) -> bool:
@@ -321,17 +320,11 @@ class Scan:
         return self.outputs.failsafe(now, explicit_only=True)
 
     def retain(self) -> dict[str, Any]:
-        """Everything the next process needs to go on, as plain data."""
-        local = self.image.request[Slot.LOCAL - 1]
-        return {
-            **self.retain_latches(),
-            "rules": self.programs.retained(),
-            "setpoints": {
-                w.point: float(local[w.ordinal])
-                for w in self.outputs.wires
-                if w.device is None and not math.isnan(local[w.ordinal])
-            },
-        }
+        """Everything the next process needs to go on, as plain data.
+
+        Not what persons ask for, setpoints included: `edge.commands` keeps that and checks it anew.
+        """
+        return {**self.retain_latches(), "rules": self.programs.retained()}
 
     def retain_latches(self) -> dict[str, Any]:
         """The part of `retain` that must be kept whenever it changes: a kill gives no notice."""
@@ -351,6 +344,3 @@ class Scan:
         self.arbiter.restore(data.get("arbiter", {}))
         for panel in self.panels:
             panel.restore(data.get("panels", {}).get(panel.id))
-        for point, value in data.get("setpoints", {}).items():
-            if point in self.ordinals:
-                self.arbiter.ask(Slot.LOCAL, self.ordinals[point], value, math.inf)

@@ -18,8 +18,10 @@ from edge.driver import Write
 from edge.events import OVERRIDDEN_OUTSIDE, OVERRIDE_ENDED, WRITE_NOT_FOLLOWED, Events
 from edge.image import quality
 from edge.image.image import Floats, ProcessImage
+from edge.image.slots import Slot
 from edge.site.site import Output
 
+GIVE_UP = 30.0  # seconds from the start until an input that only fails is waited for no longer
 WATCH_EVERY = 1.0  # seconds between looks for foreign priorities
 AUTO = 1.0  # what a Hand-Off-Auto contact says when the controller may act
 
@@ -70,16 +72,30 @@ class Outputs:
         self._at = np.asarray([w.at for w in wires], np.int32)
         self._overridden: NDArray[np.bool_] = np.zeros(count, bool)
         self._next_watch = -math.inf
+        self._give_up_at = math.nan
         self._by_point = {w.point: w for w in wires}
 
-    def ready(self) -> list[Wire]:
-        """The held outputs that may be driven from now on: all they depend on was read once."""
+    def ready(self, now: float) -> list[Wire]:
+        """The held outputs that may be driven from now on: all they depend on was read once.
+
+        An input that fails from the start is given up after a while: then the rules decide what
+        that means. What an output itself does must be known, unless its device will not tell. A
+        protection waits for nobody.
+        """
         if not self.held.any():
             return []
-        never = self._image.quality[: self._image.points] & quality.NEVER
+        if math.isnan(self._give_up_at):
+            self._give_up_at = now + GIVE_UP
+        bits = self._image.quality[: self._image.points]
+        unread = np.isneginf(self._image.stamp) & (bits & quality.CONFIG == 0)
+        missing = unread if now < self._give_up_at else unread & (bits & quality.NEVER != 0)
+        protected = ~np.isnan(self._image.request[Slot.PROTECT - 1])
         return [
             w for w in self.wires
-            if self.held[w.ordinal] and not any(never[i] for i in w.needs)
+            if self.held[w.ordinal] and (
+                protected[w.ordinal]
+                or not ((w.readable and unread[w.at]) or any(missing[i] for i in w.needs))
+            )
         ]  # fmt: skip
 
     def release(self, wire: Wire, now: float) -> float:
