@@ -212,8 +212,8 @@ class Commands:
         if owner == hold.slot and request == hold.value:
             hold.wins = now
             self._proceed(hold, State.EXECUTING, wall)
-        elif owner == Slot.MIN_TIME:
-            hold.asked = now  # a minimum time passes by itself
+        elif owner in (0, Slot.MIN_TIME):
+            hold.asked = now  # a minimum time passes by itself, and so does a start
         elif now - hold.asked >= WIN:
             code, what = "HELD", _slot_name(owner)
             if owner == Slot.PROTECT:
