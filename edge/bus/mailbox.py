@@ -10,22 +10,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge.driver import Write
+from edge.image.slots import Slot
 
 
 @dataclass(slots=True)
 class Letter:
-    """One write, when it was asked for and how often it failed since."""
+    """One write, when it was asked for and whether it has failed since."""
 
     write: Write
     asked: float
     retry_at: float = 0.0
-    failures: int = 0
+    failed: bool = False
 
 
 class Mailbox:
-    """The newest value for each point of one bus. `wake` is called when something is put."""
+    """The newest value for each point of one bus. `wake` is called when something is put.
 
-    def __init__(self) -> None:
+    `silent_until` says until when a device is not asked because it is silent. Writes wait for that
+    too, else a dead device with many outputs would take the bus; a protection is tried once.
+    """
+
+    def __init__(self, silent_until: Callable[[str], float]) -> None:
+        self._silent_until = silent_until
         self._letters: dict[str, Letter] = {}
         self.wake: Callable[[], None] = lambda: None
         self._empty = asyncio.Event()
@@ -48,13 +54,18 @@ class Mailbox:
     def next(self, now: float) -> Letter | None:
         """The oldest letter that may be tried now."""
         for letter in self._letters.values():
-            if letter.retry_at <= now:
+            if self._due(letter) <= now:
                 return letter
         return None
 
+    def _due(self, letter: Letter) -> float:
+        if letter.write.slot == Slot.PROTECT and not letter.failed:
+            return letter.retry_at
+        return max(letter.retry_at, self._silent_until(letter.write.device))
+
     def next_retry(self) -> float:
         """When the next postponed letter may be tried, inf when there is none."""
-        return min((x.retry_at for x in self._letters.values()), default=float("inf"))
+        return min(map(self._due, self._letters.values()), default=float("inf"))
 
     def done(self, letter: Letter) -> None:
         """Forget a letter, unless a newer one took its place meanwhile."""
@@ -65,7 +76,7 @@ class Mailbox:
 
     def postpone(self, letter: Letter, until: float) -> None:
         """Try again later, with whatever is newest then."""
-        letter.failures += 1
+        letter.failed = True
         letter.retry_at = until
 
     def hurry(self, device: str) -> None:

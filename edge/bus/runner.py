@@ -35,6 +35,7 @@ from edge.text import Text
 WRITES_IN_A_ROW = 3
 REFUSED_RETRY = 60.0  # seconds until a refused poll is asked again: maps do not mend themselves
 RECONNECT_FIRST, RECONNECT_LONGEST = 1.0, 60.0
+UNANSWERED = Text("读取被中断", "the reading was broken off")
 
 
 class Sink(Protocol):
@@ -84,7 +85,7 @@ class BusRunner:
         events: Events,
     ) -> None:
         self.bus = bus
-        self.mailbox = Mailbox()
+        self.mailbox = Mailbox(lambda device: self.devices[device].retry_at)
         self.counters = BusCounters()
         self.devices = {d.id: DeviceState(d.id) for d in bus.devices}
         self.up = False
@@ -137,6 +138,7 @@ class BusRunner:
             pause = min(2 * pause, RECONNECT_LONGEST)
 
     async def _serve(self, driver: Driver) -> None:
+        self._schedule = Schedule(self._planned)  # also of a poll that was under way when all broke
         self._schedule.start(self._clock.now())
         while True:
             for _ in range(WRITES_IN_A_ROW):
@@ -160,7 +162,6 @@ class BusRunner:
         try:
             sample = await driver.read(poll)
         except LinkDown:
-            self._schedule.push(planned, self._clock.now())
             raise
         except DeviceRefused as error:
             self._refused(planned, error, self._clock.now())
@@ -248,7 +249,7 @@ class BusRunner:
                 self.mailbox.postpone(letter, now + REFUSED_RETRY)
             else:
                 self._count_silence(device, error, now)
-                self.mailbox.postpone(letter, max(device.retry_at, now + 1.0))
+                self.mailbox.postpone(letter, now + 1.0)
         else:
             now = self._clock.now()
             self._answered(device, now)
@@ -270,6 +271,9 @@ class BusRunner:
         else:
             if not answer.done():
                 answer.set_result(data)
+        finally:
+            if not answer.done():  # a bug, or the end: nobody waits for ever
+                answer.set_exception(LinkDown(UNANSWERED))
 
     def _deliver_unasked(self, poll: Poll, sample: Sample) -> None:
         planned = self._by_poll[id(poll)]

@@ -31,7 +31,6 @@ class DeviceState:
     requests: int = 0
     timeouts: int = 0
     refused: int = 0
-    bad_answers: int = 0
 
     def answered(self, now: float) -> None:
         """Whatever it said, it is there."""
@@ -41,9 +40,9 @@ class DeviceState:
         self.retry_at = 0.0
 
     def silent(self, now: float) -> None:
-        """Count a failure and grow the pause until the next probe."""
+        """Count a failure; that of a probe makes the pause until the next one longer."""
         self.failures += 1
-        if self.failures > 1:
+        if self.failures > 1 and now >= self.retry_at:
             self.retry_at = now + self.back_off
             self.back_off = min(2 * self.back_off, BACK_OFF_LONGEST)
 

@@ -56,6 +56,8 @@ class FakeLine:
             await asyncio.sleep(TIMEOUT)
             raise DeviceTimeout(WORD)
         await asyncio.sleep(0.005)
+        if mood == "bug":
+            raise ZeroDivisionError
         if mood == "refuses":
             raise DeviceRefused(WORD, "2", permanent=True)
 
@@ -71,6 +73,7 @@ class FakeLine:
             self.writes.append((now(), write.point, write.value))
 
     async def raw(self, device: str, point: str) -> bytes:
+        await self._answer(device)
         return point.encode()
 
 
@@ -222,6 +225,55 @@ def test_writes_go_before_due_polls_and_the_newest_value_wins() -> None:
         await serve(case, 0.5)
         assert [w[1:] for w in case.line.writes] == [("d0.p0", 3.0)]
         assert case.line.writes[0][0] < case.line.reads[0][0] + 1e-9
+
+    run_virtual(main)
+
+
+def test_writes_to_a_silent_device_cost_no_more_than_its_probes() -> None:
+    """Its outputs change all the time; the neighbour keeps its rate, a protection is tried once."""
+
+    async def main() -> None:
+        case = build(2)
+        case.line.mood["d0"] = "silent"
+        task = asyncio.ensure_future(case.runner.run())
+        for k in range(1200):
+            slot = 5 if k == 600 else 14
+            case.runner.mailbox.put(Write("d0", f"d0.p{k % 6}", float(k), slot), now())
+            await asyncio.sleep(0.1)
+            if k == 600:
+                await asyncio.sleep(1.0)
+        assert rate(case, 1, 20.0) >= 100
+        state = case.runner.devices["d0"]
+        assert state.timeouts <= 2 + 4 + 1  # 10 s, 20 s, 40 s, 80 s apart, and the protection
+        case.line.mood["d0"] = "ok"
+        await asyncio.sleep(160.0)
+        written = {point: value for _, point, value in case.line.writes}
+        assert written == {f"d0.p{i}": 1194.0 + i for i in range(6)}
+        task.cancel()
+
+    run_virtual(main)
+
+
+def test_a_poll_that_breaks_the_task_is_not_lost() -> None:
+    """A bug ends the connection; the next one polls everything, and whoever asked has an answer."""
+
+    async def main() -> None:
+        case = build(2)
+        case.line.mood["d0"] = "bug"
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                await case.runner.run()
+        answer = asyncio.ensure_future(case.runner.raw("d0", "d0.p0"))
+        await asyncio.sleep(0)
+        with pytest.raises(ZeroDivisionError):
+            await case.runner.run()
+        with pytest.raises(LinkDown):
+            await answer
+        case.line.mood["d0"] = "ok"
+        since = now()
+        await serve(case, 10.0)
+        assert rate(case, 0, since) >= 9
+        assert rate(case, 1, since) >= 9
 
     run_virtual(main)
 
