@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 
 
 class Notify:
@@ -42,7 +43,5 @@ class Notify:
     def _send(self, message: str) -> None:
         if self._socket is None:
             return
-        try:
+        with suppress(OSError):  # systemd is busy or gone: the next message may arrive
             self._socket.sendto(message.encode(), self._address)
-        except OSError:
-            self._socket = None  # systemd is gone or the socket is full: control goes on without it
