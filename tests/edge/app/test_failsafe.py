@@ -75,6 +75,35 @@ def test_what_cannot_be_written_is_said_with_its_reason(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+DEAF_BUS = """buses:
+  deaf: {{driver: modbus, tcp: "127.0.0.1:{deaf}", timeout: 1s}}"""
+DEAF_DEVICE = """devices:
+  far:
+    bus: deaf
+    unit: 1
+    points: {{speed: {{holding: 0, output: true, failsafe: 60, unit: "%", range: [0, 100]}}}}"""
+
+
+def test_a_bus_that_never_answers_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    """The last resort has little time: all buses are written at once."""
+
+    async def main() -> None:
+        told: list[tuple[str, bool]] = []
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        async with ModbusDevice({1: Unit(holding={0: 10}, coil={5: 1})}) as device:
+            text = SITE.replace("buses:", DEAF_BUS).replace("devices:", DEAF_DEVICE)
+            deaf = server.sockets[0].getsockname()[1]
+            (tmp_path / "site.yaml").write_text(text.format(port=device.port, deaf=deaf))
+            site = load_site(tmp_path / "site.yaml", DRIVERS, KINDS)
+            assert not await drive_failsafe(
+                site, tmp_path / "state", lambda write, why: told.append((write.point, why is None))
+            )
+        server.close()
+        assert told == [("pump.speed", True), ("pump.relay", True), ("far.speed", False)]
+
+    asyncio.run(main())
+
+
 def test_a_running_controller_is_not_interfered_with(tmp_path: Path) -> None:
     """Its state directory is locked: refused with a sentence, nothing is written."""
     site = site_at(1, tmp_path)
