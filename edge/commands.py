@@ -286,11 +286,12 @@ class Commands:
             self._say(answer)
 
     def _remember(self, answers: dict[str, Answer], answer: Answer, most: int) -> None:
-        """The oldest make place, but not those that still hold a slot."""
+        """The oldest make place, but not those that still hold a slot, and not the newest."""
         answers[answer.id] = answer
         if len(answers) > most:
-            held = {hold.id for hold in self._holds.values()}
-            del answers[next(id for id in answers if id not in held)]
+            kept = {answer.id, *(hold.id for hold in self._holds.values())}
+            if oldest := next((id for id in answers if id not in kept), ""):
+                del answers[oldest]
 
     def _say(self, answer: Answer) -> Answer:
         self._report(answer)

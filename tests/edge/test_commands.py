@@ -515,6 +515,16 @@ def test_held_commands_are_never_forgotten() -> None:
     assert plant.commands.answer_to("x5") is None
 
 
+def test_more_holds_than_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When every answer still holds a slot none is forgotten, the newest included."""
+    monkeypatch.setattr("edge.commands.ACCEPTED_KEPT", 1)
+    plant = Plant()
+    first, second = plant.local("supply_pressure", 0.5), plant.local("lamp.level", 40.0, id="x1")
+    assert plant.commands.answer_to(first.id) is not None
+    assert plant.commands.answer_to(second.id) is not None
+    assert set(plant.commands.names()) == {("supply_pressure", 7), ("lamp.level", 7)}
+
+
 def test_answer_names_the_command_even_when_it_is_malformed() -> None:
     """The id is found where it can be, so that the sender hears of its mistake."""
     plant = Plant()
