@@ -17,6 +17,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from edge.envelope import NO_DEVICE
 from edge.site.site import Grant, Point, Site
 from edge.store.journal_file import Record
 from edge.store.outbox_file import Row
@@ -25,7 +26,6 @@ from edge.text import Text
 STATUS = "status"
 EVENT = "event"
 COMMANDS = "cmd"
-NO_DEVICE = "_site"
 
 
 def dump(data: Any) -> str:
