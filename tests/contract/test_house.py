@@ -63,6 +63,7 @@ def test_everything_is_caught_in_two_places_only() -> None:
         for path in SOURCES
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ExceptHandler)
+        and ast.unparse(node.body[-1]) != "raise"  # undo, and pass it on
         and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
     ]
     assert {"edge/supervise.py", "edge/scan/cycle.py"} == set(found)
