@@ -41,6 +41,7 @@ from edge.events import (
     Events,
 )
 from edge.hmi.server import Server
+from edge.hmi.socket import listen
 from edge.rules.compile import compile_site
 from edge.rules.kernel import compile_kernel
 from edge.scan.alarms import Transition
@@ -112,6 +113,7 @@ class Controller:
         asyncio.get_running_loop().set_exception_handler(self._loop_error)
         async with AsyncExitStack() as stack:
             stack.enter_context(Lock(self.directory))
+            listen(self._socket).close()  # a bad path is a mistake to be told now, not later
             stack.push_async_callback(self.writer.close)
             await self.journal.open()
             stack.push_async_callback(self.journal.close)
@@ -272,7 +274,7 @@ class Controller:
             text=transition.alarm.text,
         )  # fmt: skip
         self.journal.add("alarm", transition.as_json())
-        self.uplinks.alarm(transition)
+        self.uplinks.alarm(transition.alarm.id)
 
     def _answered(self, answer: Answer) -> None:
         self.events.emit(

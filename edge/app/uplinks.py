@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from edge.image.image import ProcessImage
-from edge.scan.alarms import State, Transition
+from edge.scan.alarms import State
 from edge.site.site import Uplink
 from edge.store.outbox import Outbox
 from edge.uplink import payload
@@ -51,10 +51,8 @@ class Uplinks:
         for line in self.lines:
             for topic, body in payload.dictionary(self._c.site).items():
                 line.session.publish_retained(topic, body)
-        for row in self._c.scan.alarms.states.values():
-            normal = row.state is State.NORMAL  # it may have cleared while nobody was there
-            body = "" if normal else payload.dump(self._c.view.alarm_state(row))
-            self.alarm_state(row.alarm.id, body)
+        for alarm in self._c.scan.alarms.states:  # it may have cleared while nobody was there
+            self.alarm(alarm)
 
     async def close(self) -> None:
         """Store what was gathered and close the outboxes."""
@@ -75,15 +73,12 @@ class Uplinks:
         for line in self.lines:
             line.reporter.changed(at, image, now, wall)
 
-    def alarm(self, transition: Transition) -> None:
+    def alarm(self, id: str) -> None:
         """Show an alarm's present state upstream; a normal one is cleared there."""
-        normal = transition.state is State.NORMAL
-        self.alarm_state(transition.alarm.id, "" if normal else payload.dump(transition.as_json()))
-
-    def alarm_state(self, alarm: str, body: str) -> None:
-        """Keep `body` as the retained state of an alarm; "" clears it."""
+        row = self._c.scan.alarms.states[id]
+        body = "" if row.state is State.NORMAL else payload.dump(row.as_json())
         for line in self.lines:
-            line.session.publish_retained(payload.alarm(alarm), body)
+            line.session.publish_retained(payload.alarm(id), body)
 
     def health(self) -> list[dict[str, object]]:
         """Connection and backlog of each."""

@@ -89,22 +89,22 @@ class AppView:
     async def alarms(self, since: float, until: float) -> list[Json]:
         """Alarm transitions between two Unix times, oldest first."""
         found = []
-        for record in await self._c.journal.records():
-            if record.kind == "alarm" and since * 1e3 <= record.ts <= until * 1e3:
-                entry = json.loads(record.data)
-                found.append(
-                    {
-                        "id": entry["alarm"], "n": entry["n"], "t": record.ts / 1e3,
-                        "state": entry["state"], "priority": entry["priority"],
-                        "by": entry["by"], "numbers": entry["numbers"],
-                    }
-                )  # fmt: skip
-        return found[-MOST_RECORDS:]
+        for record in await self._c.journal.history("alarm", since, until, MOST_RECORDS):
+            entry = json.loads(record.data)
+            found.append(
+                {
+                    "id": entry["alarm"], "n": entry["n"], "t": record.ts / 1e3,
+                    "state": entry["state"], "priority": entry["priority"],
+                    "by": entry["by"], "numbers": entry["numbers"],
+                }
+            )  # fmt: skip
+        return found
 
     async def alarm(self, alarm: str, op: str, n: int, user: str) -> Json:
         """Acknowledge or reset one occurrence; `reset` also takes the id of an interlock."""
         now, wall, scan = self._c.clock.now(), self._c.clock.wall(), self._c.scan
         if op == "reset" and scan.reset_interlock(alarm):
+            self._c.journal.add("reset", {"interlock": alarm, "by": user})
             return {"id": alarm, "state": "RESET"}
         row = scan.alarms.states.get(alarm)
         if row is None:

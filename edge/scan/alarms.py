@@ -72,6 +72,15 @@ class AlarmState:
     acked_by: str = ""
     numbers: dict[str, float] = field(default_factory=dict)
 
+    def as_json(self) -> dict[str, Any]:
+        """The present state for upstream; `raised` in Unix ms, None when it never was."""
+        raised = None if math.isnan(self.raised_wall) else round(self.raised_wall * 1000)
+        return {
+            "alarm": self.alarm.id, "n": self.occurrence, "priority": self.alarm.priority,
+            "state": self.state.value, "raised": raised, "by": self.acked_by,
+            "numbers": self.numbers, "uncertain": self.uncertain, **_words(self.alarm),
+        }  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Transition:
@@ -89,15 +98,17 @@ class Transition:
     uncertain: bool
 
     def as_json(self) -> dict[str, Any]:
-        """For the journal and for upstream."""
+        """For the journal, which goes upstream too."""
         return {
             "alarm": self.alarm.id, "n": self.occurrence, "priority": self.alarm.priority,
             "before": self.before.value, "state": self.state.value, "cause": self.cause,
             "by": self.by, "ts": round(self.wall * 1000), "numbers": dict(self.numbers),
-            "uncertain": self.uncertain,
-            "text": {"zh": self.alarm.text.zh, "en": self.alarm.text.en},
-            "checks": [{"zh": c.zh, "en": c.en} for c in self.alarm.checks],
+            "uncertain": self.uncertain, **_words(self.alarm),
         }  # fmt: skip
+
+
+def _words(alarm: Alarm) -> dict[str, Any]:
+    return {"text": alarm.text._asdict(), "checks": [check._asdict() for check in alarm.checks]}
 
 
 class Alarms:

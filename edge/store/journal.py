@@ -82,6 +82,11 @@ class Journal:
         """Records with a number above `after`, oldest first."""
         return await self._writer.call(self._file.records, after, limit)
 
+    async def history(self, kind: str, since: float, until: float, limit: int) -> list[Record]:
+        """The latest records of a kind between two Unix times, oldest first."""
+        ends = round(since * 1000), round(until * 1000)
+        return await self._writer.call(self._file.history, kind, *ends, limit)
+
     async def flush(self) -> None:
         """Store what was added so far."""
         await self._batches.flush()

@@ -131,6 +131,16 @@ class JournalFile:
             return [Record(*row) for row in found]
         return []
 
+    def history(self, kind: str, since: int, until: int, limit: int) -> list[Record]:
+        """The latest of a kind between two wall times in ms, oldest first; [] as for `records`."""
+        with suppress(sqlite3.Error):
+            found = self._db.connection.execute(
+                "SELECT * FROM record WHERE kind = ? AND ts BETWEEN ? AND ? ORDER BY seq DESC"
+                " LIMIT ?", (kind, since, until, limit),
+            ).fetchall()  # fmt: skip
+            return [Record(*row) for row in reversed(found)]
+        return []
+
     def exported(self) -> int:
         """Records up to this number stand in the outbox."""
         with suppress(sqlite3.Error):

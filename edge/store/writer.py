@@ -95,6 +95,8 @@ class Batches(Generic[Item, T]):
 
     def _finished(self, items: list[Item], future: asyncio.Future[T]) -> None:
         self._running = None
-        self._done(items, future.result())
-        if self.items and self._timer is None:
-            self._start()
+        try:
+            self._done(items, future.result())
+        finally:  # a bug in one job must not leave the next ones waiting for ever
+            if self.items and self._timer is None:
+                self._start()

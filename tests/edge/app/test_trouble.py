@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import time
 from collections.abc import Awaitable, Callable
@@ -154,6 +155,39 @@ def test_the_relay_drops_when_alarms_are_no_longer_computed(tmp_path: Path) -> N
         stage.broken.clear()
         await asyncio.sleep(3)
         assert stage.value("io.relay") == 1
+        await stage.stop()
+
+    play(tmp_path, story)
+
+
+def test_the_retained_state_of_an_alarm_is_the_same_after_a_restart(tmp_path: Path) -> None:
+    """Upstream sees one shape: with text and first checks, whoever published it."""
+    shown: list[str] = []
+
+    async def story(stage: Stage) -> None:
+        for _ in range(2):
+            await stage.start()
+            await asyncio.sleep(2)
+            if not shown:
+                await stage.local(by="lisi", id="1", point="opening", value=5.0, expires=None)
+                await asyncio.sleep(1)
+            shown.append(stage.controller.uplinks.lines[0].session._retained["alarm/SHUT"])
+            await stage.stop()
+
+    play(tmp_path, story, SITE + 'uplink: {cloud: {mqtt: "127.0.0.1:9"}}')
+    assert shown[0] == shown[1]
+    assert json.loads(shown[0])["checks"] == [{"zh": "看", "en": "look"}]
+
+
+def test_who_reset_an_interlock_is_recorded(tmp_path: Path) -> None:
+    """A person lets equipment start again: the journal says who."""
+
+    async def story(stage: Stage) -> None:
+        await stage.start()
+        await asyncio.sleep(1)
+        await stage.answer_alarm("guarded", "reset")
+        await asyncio.sleep(0.1)
+        assert await stage.journal("reset") == [{"interlock": "guarded", "by": "lisi"}]
         await stage.stop()
 
     play(tmp_path, story)

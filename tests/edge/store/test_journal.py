@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from edge.store.journal_file import JournalFile, Record, State
 from edge.store.outbox import Outbox
 from edge.store.outbox_file import EVENT, SAMPLE
 from edge.store.state import Lock, locate
-from edge.store.writer import Writer
+from edge.store.writer import Batches, Writer
 from tests.edge.store.parts import MEGABYTE, Seen, Times
 from tests.support.virtual_loop import run_virtual
 
@@ -62,6 +63,46 @@ def test_records_are_numbered_in_order(tmp_path: Path) -> None:
         async with Store(tmp_path) as store:
             assert [r.data for r in await store.journal.records(0, 2)] == ['{"名":0}', '{"名":1}']
             assert await store.journal.add("alarm", {}) == 6
+
+    asyncio.run(main())
+
+
+def test_history_is_the_latest_of_its_kind(tmp_path: Path) -> None:
+    """However long the journal is: the newest records of one kind and time, oldest first."""
+
+    async def main() -> None:
+        async with Store(tmp_path) as store:
+            for i in range(6):
+                store.times.wall = 100.0 + i
+                await store.journal.add("alarm" if i % 2 else "command", {"i": i})
+            latest = await store.journal.history("alarm", 0.0, 1e9, 2)
+            assert [r.data for r in latest] == ['{"i":3}', '{"i":5}']
+            between = await store.journal.history("command", 101.0, 104.0, 9)
+            assert [r.data for r in between] == ['{"i":2}', '{"i":4}']
+
+    asyncio.run(main())
+
+
+def test_a_bug_in_one_job_does_not_hold_up_the_next() -> None:
+    """What was put while a job failed is stored by the next one."""
+    go, done = threading.Event(), asyncio.Event()
+
+    def job(items: list[int]) -> None:
+        if items == [1]:
+            go.wait(10)
+            raise ZeroDivisionError
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        writer = Writer()
+        batches: Batches[int, None] = Batches(writer, job, lambda items, _: done.set())
+        batches.put(1, 0.0)
+        await asyncio.sleep(0.01)
+        batches.put(2, 0.0)
+        await asyncio.sleep(0.01)  # its time has come, and the first job is still at work
+        go.set()
+        await asyncio.wait_for(done.wait(), 10)
+        await writer.close()
 
     asyncio.run(main())
 
