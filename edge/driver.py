@@ -129,6 +129,9 @@ class DriverKind:
     what is wrong with a device's points that no single record shows, as (point id, sentence);
     `plan` wants none of it.
 
+    `priorities`: its devices keep a ladder of their own, so the slot is written and can be
+    relinquished. `simulated`: behind it are models, and no site drives real outputs beside them.
+
     `vector(point, raw, device)` decodes a profile's test vector (bytes as on the wire) with the
     driver's codec alone, for `edge check`; `device` is the profile's device options as written, for
     what points take from them (a word order). A wrong length is a ValueError.
@@ -148,3 +151,4 @@ class DriverKind:
     vector: Callable[[Any, bytes, Mapping[str, Any]], float] | None = None
     check: Callable[[Any, FieldDevice], Iterable[tuple[str, Text]]] | None = None
     priorities: bool = False
+    simulated: bool = False

@@ -324,6 +324,24 @@ def check_failsafes(scene: Scene) -> Iterator[Problem]:
             yield Problem("wrong-value", mark, text)
 
 
+def check_simulated(scene: Scene) -> Iterator[Problem]:
+    """What a model computes never drives real equipment (domain.md 0.1): not in one site."""
+    simulated = [bus for bus in scene.site.buses if bus.kind.simulated]
+    if not simulated:
+        return
+    for bus in scene.site.buses:
+        driven = [p.id for device in bus.devices for p in device.points if p.writable]
+        if not driven or bus.kind.simulated:
+            continue
+        text = Text(
+            f"{bus.id} 有真实输出 ({driven[0]}), 而 {simulated[0].id} 是仿真: "
+            "仿真值不得驱动真实设备; 请分成两个站点",
+            f"{bus.id} drives real outputs ({driven[0]}) and {simulated[0].id} is simulated: "
+            "simulated values never drive real equipment; make them two sites",
+        )
+        yield Problem("simulated-and-real", scene.sources.at("buses", bus.id).key(), text)
+
+
 def check_defaults(scene: Scene) -> Iterator[Problem]:
     """What a rule may let go of should have something to fall back to, or say what is meant."""
     rules = {rule.id for rule in scene.site.rules}
@@ -357,5 +375,6 @@ CHECKS: tuple[Callable[[Scene], Iterator[Problem]], ...] = (
     check_timezone,
     check_periods,
     check_failsafes,
+    check_simulated,
     check_defaults,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -76,7 +77,8 @@ def _connect(*_: Any) -> Any:
 
 BENCH = DriverKind("bench", BenchBus, BenchDevice, BenchPoint, _plan, _connect, _vector, _check)
 OTHER = DriverKind("other", BenchBus, BenchDevice, BenchPoint, _plan, _connect, priorities=True)
-DRIVERS = {"bench": BENCH, "other": OTHER}
+MODEL = replace(BENCH, name="model", simulated=True)
+DRIVERS = {"bench": BENCH, "other": OTHER, "model": MODEL}
 
 
 class Follow(Model):
