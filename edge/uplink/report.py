@@ -84,9 +84,15 @@ class Reporter:
     async def _report_gently(self) -> None:
         """As `report`, but over a quarter of the period: a burst would delay the control loop."""
         gathered = self._gathered()
-        for device, changes in gathered:
-            self._send(device, changes, full=False)
-            await asyncio.sleep(GENTLY * self._period / len(gathered))
+        pause = GENTLY * self._period / max(len(gathered), 1)
+        try:
+            while gathered:
+                device, changes = gathered.pop(0)
+                self._send(device, changes, full=False)
+                await asyncio.sleep(pause)
+        finally:  # stopped meanwhile: the rest is sent at once
+            for device, changes in gathered:
+                self._send(device, changes, full=False)
 
     async def full(self) -> None:
         """Send every point as it is now; a device at a time, so that nobody waits long."""
@@ -104,7 +110,7 @@ class Reporter:
         """
         due = -math.inf
         while True:
-            await asyncio.sleep((1 - GENTLY) * self._period)
+            began = self._clock.now()
             await self._report_gently()
             if not online.is_set():
                 due = -math.inf
@@ -112,6 +118,7 @@ class Reporter:
                 due = self._clock.now() + FULL_EVERY
                 await self.full()
             await self._outbox.flush()
+            await asyncio.sleep(max(began + self._period - self._clock.now(), 0.0))
 
     def _send(self, device: str, changes: Iterable[Change], *, full: bool) -> None:
         head = '{"full":true,"s":[' if full else '{"s":['

@@ -227,3 +227,53 @@ def test_records_reach_the_outbox_and_are_marked(tmp_path: Path) -> None:
             assert await store.journal.unexported() == []
 
     asyncio.run(main())
+
+
+def test_no_change_waits_longer_than_a_period_and_its_quarter() -> None:
+    """Neither a full picture nor many devices make the next report late."""
+    points = tuple(point(f"d{k}.flow", device=f"d{k}") for k in range(20))
+    added: dict[float, float] = {}  # time of the change: time at which it was sent
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        reporter, image, outbox = made(points)
+        reporter._clock = Clock(monotonic=loop.time, wall=loop.time, trusted=lambda: True)
+
+        def add(priority: int, topic: str, body: str, then: Any = None) -> None:
+            for entry in json.loads(body)["s"]:
+                if "full" not in json.loads(body):
+                    added[entry["ts"] / 1000] = loop.time()
+
+        outbox.add = add  # type: ignore[method-assign]
+        online = asyncio.Event()
+        online.set()
+        task = asyncio.create_task(reporter.run(online))
+        for k in range(1000):
+            image.value[k % 20], image.stamp[k % 20] = k, loop.time()
+            reporter.changed([k % 20], image, loop.time(), loop.time())
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(2)
+        task.cancel()
+        assert len(added) == 1000
+        assert max(sent - changed for changed, sent in added.items()) <= 1.25 + 0.02
+
+    run_virtual(main)
+
+
+def test_report_that_is_cut_short_loses_nothing() -> None:
+    """Stopped between two devices' messages, the rest of them is sent all the same."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        reporter, image, outbox = made(POINTS)
+        reporter._clock = Clock(monotonic=loop.time, wall=loop.time, trusted=lambda: True)
+        task = asyncio.create_task(reporter.run(asyncio.Event()))
+        await asyncio.sleep(0.5)
+        reporter.changed([0, 1, 2, 3], image, NOW, WALL)
+        await asyncio.sleep(0.51)
+        assert [topic for topic, _ in outbox.messages] == ["d/pump"]
+        task.cancel()
+        await asyncio.sleep(0)
+        assert [topic for topic, _ in outbox.messages] == ["d/pump", "d/v3", "d/_site"]
+
+    run_virtual(main)
