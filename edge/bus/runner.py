@@ -35,6 +35,7 @@ from edge.text import Text
 WRITES_IN_A_ROW = 3
 REFUSED_RETRY = 60.0  # seconds until a refused poll is asked again: maps do not mend themselves
 RECONNECT_FIRST, RECONNECT_LONGEST = 1.0, 60.0
+EARLY = 0.0005  # seconds by which a timer may end too early: those of uvloop count milliseconds
 UNANSWERED = Text("读取被中断", "the reading was broken off")
 
 
@@ -142,17 +143,21 @@ class BusRunner:
         self._schedule.start(self._clock.now())
         while True:
             for _ in range(WRITES_IN_A_ROW):
-                letter = self.mailbox.next(self._clock.now())
+                letter = self.mailbox.next(self._soon())
                 if letter is None:
                     break
                 await self._write(driver, letter)
             if self._raw:
                 await self._answer_raw(driver)
-            planned = self._schedule.pop(self._clock.now())
+            planned = self._schedule.pop(self._soon())
             if planned is not None:
                 await self._poll(driver, planned)
-            elif self.mailbox.next(self._clock.now()) is None and not self._raw:
+            elif self.mailbox.next(self._soon()) is None and not self._raw:
                 await self._sleep(min(self._schedule.next_due(), self.mailbox.next_retry()))
+
+    def _soon(self) -> float:
+        """What is due until then is due now: else we would wait for the rest in tiny steps."""
+        return self._clock.now() + EARLY
 
     async def _poll(self, driver: Driver, planned: Planned) -> None:
         device, poll = planned.device, planned.poll

@@ -92,7 +92,8 @@ class Schedule:
         if after is not None:
             planned.due = now + after
         else:
-            planned.due, missed = next_turn(planned.due, planned.poll.period, planned.phase, now)
+            taken = max(now, planned.due)  # it may have been taken a little early
+            planned.due, missed = next_turn(planned.due, planned.poll.period, planned.phase, taken)
             planned.overruns += missed
         heapq.heappush(self._heap, planned)
 

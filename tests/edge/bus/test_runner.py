@@ -148,6 +148,32 @@ def test_every_poll_keeps_its_period_and_turns_are_spread() -> None:
     run_virtual(main)
 
 
+@pytest.mark.parametrize("early", [1e-13, 4e-4])
+def test_a_timer_that_ends_too_early_costs_no_turns(
+    early: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A poll is taken a hair before its time: not waited for in tiny steps, and not read twice."""
+
+    async def main() -> None:
+        case, waits = build(4), []
+        loop, sleep = asyncio.get_running_loop(), case.runner._sleep
+
+        async def counted(until: float) -> None:
+            waits.append(until)
+            assert len(waits) < 200, "it spins"
+            await sleep(until)
+
+        call_later = loop.call_later
+        monkeypatch.setattr(loop, "call_later", lambda d, *a, **k: call_later(d - early, *a, **k))
+        case.runner._sleep = counted
+        await serve(case, 21.0)
+        assert all(20 <= rate(case, d, 1.0) <= 21 for d in range(4))
+        assert len(waits) <= 4 * 22
+        assert case.runner.overruns == 0
+
+    run_virtual(main)
+
+
 def test_a_silent_device_costs_only_itself() -> None:
     """With one of ten devices silent the other nine lose at most the time of its few probes."""
 
