@@ -55,7 +55,8 @@ class Uplinks:
             self.alarm(alarm)
 
     async def close(self) -> None:
-        """Store what was gathered and close the outboxes."""
+        """Store what was gathered, the journal's last records too, and close the outboxes."""
+        await self._c.journal.flush()
         for line in self.lines:
             line.reporter.report()
             await line.outbox.close()

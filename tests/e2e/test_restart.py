@@ -89,13 +89,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         with Controller(site, directory) as controller:
             wait_until(platform.online, "the controller is online")
             wait_until(lambda: plant.read("io", "relay3") == 1, "all is well at the panel")
-            sent = platform.command("v3", "position", 74.0, lease_s=600)
-            platform.wait_for(sent, "VERIFIED")
             plant.fault("hydrant_low")
+            sent = platform.command("v3", "position", 74.0, lease_s=600)
             wait_until(lambda: "HYDRANT_P_LOW" in controller.alarms(), "the alarm is raised")
             plant.press(ACKNOWLEDGE)
             wait_until(lambda: _states(controller) == {"HYDRANT_P_LOW": "ACKED"}, "acknowledged")
             plant.let_go(ACKNOWLEDGE)
+            platform.wait_for(sent, "VERIFIED")
             yield Stage(plant, platform, controller, site)
         print(controller.tail())
 
