@@ -107,7 +107,8 @@ class Scan:
         self._reported_bits: Bits = np.full(image.points, quality.NEVER, np.uint16)
         # Polled points come first; what follows is written by us and compared in every step.
         self._own = sum(len(poll.points) for bus in site.buses for poll in bus.polls)
-        virtual = [i for i, p in enumerate(site.points) if p.role is Role.VIRTUAL]
+        ours = (Role.VIRTUAL, Role.SETPOINT)
+        virtual = [i for i, p in enumerate(site.points) if p.role in ours]
         self._virtual = np.asarray(virtual, np.int32)
         tripped = [self.index[f"{interlock.id}.tripped"] for interlock in site.interlocks]
         self._tripped = np.asarray(tripped, np.int32)
@@ -295,6 +296,9 @@ class Scan:
             first = self.protect_failures == 1
             return self.outputs.failsafe(now, explicit_only=False) if first else []
         writes = self.outputs.step(now)
+        if not self.outputs.verified:
+            return writes
+        self.outputs.verified = False
         for at, ordinals in self._following.items():
             self.image.value[at] = float(self.outputs.following[ordinals].all())
             self.image.quality[at] = quality.GOOD

@@ -22,6 +22,7 @@ from edge.image.slots import Slot
 from edge.site.site import Output
 
 GIVE_UP = 30.0  # seconds from the start until an input that only fails is waited for no longer
+NOTHING = (b"", b"")
 WATCH_EVERY = 1.0  # seconds between looks for foreign priorities
 AUTO = 1.0  # what a Hand-Off-Auto contact says when the controller may act
 
@@ -68,6 +69,9 @@ class Outputs:
         self._sent_at: Floats = np.full(count, -np.inf)
         self._check_at: Floats = np.full(count, np.inf)
         self._next_check = math.inf
+        self._decided = NOTHING  # what the last look at all outputs was about
+        self._next_refresh = -math.inf
+        self.verified = True  # `following` may have changed since it was last looked at
         self.following: NDArray[np.bool_] = np.ones(count, bool)
         self._at = np.asarray([w.at for w in wires], np.int32)
         self._overridden: NDArray[np.bool_] = np.zeros(count, bool)
@@ -101,6 +105,7 @@ class Outputs:
     def release(self, wire: Wire, now: float) -> float:
         """Let an output go, from what the device does now; NaN when nobody knows."""
         self.held[wire.ordinal] = False
+        self._decided = NOTHING
         usable = wire.readable and not self._image.quality[wire.at] & quality.BAD
         value = float(self._image.value[wire.at]) if usable else math.nan
         self._sent[wire.ordinal] = value
@@ -110,16 +115,29 @@ class Outputs:
     def step(self, now: float) -> list[tuple[str, Write]]:
         """What must be written now, as (bus, write). Setpoints take their value at once."""
         image = self._image
-        if len(self._setpoints):
-            image.value[self._setpoints_at] = image.target[self._setpoints]
-            image.quality[self._setpoints_at] = np.where(
-                np.isnan(image.target[self._setpoints]), quality.NEVER, quality.GOOD
-            )
-            image.stamp[self._setpoints_at] = now
         if now >= self._next_check:
             self._verify(now)
         if now >= self._next_watch:
             self._watch_overrides(now)
+        decided = image.target.tobytes(), image.owner.tobytes()
+        if decided == self._decided and now < self._next_refresh:
+            return []  # as in most steps
+        self._decided = decided
+        self._set_setpoints()
+        writes = self._due(now)
+        refresh = (self._sent_at + self._refresh)[self._field & ~self.held]
+        self._next_refresh = float(refresh.min(initial=math.inf))
+        return writes
+
+    def _set_setpoints(self) -> None:
+        if not len(self._setpoints):
+            return
+        image, values = self._image, self._image.target[self._setpoints]
+        image.value[self._setpoints_at] = values
+        image.quality[self._setpoints_at] = np.where(np.isnan(values), quality.NEVER, quality.GOOD)
+
+    def _due(self, now: float) -> list[tuple[str, Write]]:
+        image = self._image
         target = image.target
         change = np.abs(target - self._sent) > self._deadband
         change |= np.isnan(target) != np.isnan(self._sent)
@@ -130,6 +148,7 @@ class Outputs:
         for c in map(int, np.flatnonzero(change)):
             wire = self.wires[c]
             if self._in_hand(wire):
+                self._decided = NOTHING  # look again: the switch may go back to Auto
                 continue
             if math.isnan(target[c]) and math.isnan(self._sent[c]) and not image.owner[c]:
                 self._sent_slot[c] = 0  # nothing asked, nothing held
@@ -190,6 +209,7 @@ class Outputs:
             if not follows and self.following[c]:
                 self._events.emit(WRITE_NOT_FOLLOWED, point=wire.point, value=asked, seen=seen)
             self.following[c] = follows
+            self.verified = True
             if not follows:  # look again: it may only be slow
                 self._check_at[c] = now + max(wire.output.settle, 1.0)
         self._next_check = float(self._check_at.min(initial=math.inf))
