@@ -118,7 +118,7 @@ UPLINK_UP = _event(
     "uplink {uplink} is back after {lasted:.0f} s, {backlog} messages waiting",
 )  # fmt: skip
 MESSAGE_REFUSED = _event(
-    "message-refused", "error", "服务器拒收第 {n} 条 ({topic}): {reason}; 已搁置并记录",
+    "message-refused", "error", "服务器拒收第 {n} 条 ({topic}): {reason}; 已另存并记录",
     "the broker refused message {n} ({topic}): {reason}; it is set aside and recorded",
 )  # fmt: skip
 OUTBOX_GAP = _event(

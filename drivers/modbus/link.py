@@ -274,9 +274,10 @@ def _no_answer(unit: int, peer: str, timeout: float) -> Text:
 
 
 def _mismatch(unit: int, request: Request, frame: mbap.Frame) -> Text:
-    asked = f"unit {unit}, function {request.pdu[0]}, {request.size} bytes"
-    got = f"unit {frame.unit}, function {frame.pdu[0]}, {len(frame.pdu)} bytes"
+    asked, got = (unit, request.pdu[0], request.size), (frame.unit, frame.pdu[0], len(frame.pdu))
+    zh, en = "站号 {}, 功能码 {}, {} 字节", "unit {}, function {}, {} bytes"
     return Text(
-        f"应答与请求不符, 已丢弃: 请求 {asked}; 应答 {got}",
-        f"the answer does not match the request and was dropped: asked {asked}; got {got}",
+        f"应答与请求不符, 已丢弃: 请求 {zh.format(*asked)}; 应答 {zh.format(*got)}",
+        f"the answer does not match the request and was dropped: asked {en.format(*asked)}; "
+        f"got {en.format(*got)}",
     )
