@@ -63,6 +63,7 @@ class Outputs:
         self._field = np.asarray([w.device is not None for w in wires], bool)
         self._deadband: Floats = np.asarray([w.output.deadband for w in wires])
         self._refresh: Floats = np.asarray([w.output.refresh for w in wires])
+        self._refreshed = self._field & np.isfinite(self._refresh)
         self._with_slot = np.asarray([w.priorities for w in wires], bool)
         self._sent: Floats = np.full(count, np.nan)  # what was last handed to the bus
         self._sent_slot: Floats = np.zeros(count)
@@ -125,7 +126,8 @@ class Outputs:
         self._decided = decided
         self._set_setpoints()
         writes = self._due(now)
-        refresh = (self._sent_at + self._refresh)[self._field & ~self.held]
+        driven = self._field & ~self.held  # all of them have been sent, or adopted, once
+        refresh = self._sent_at[driven] + self._refresh[driven]
         self._next_refresh = float(refresh.min(initial=math.inf))
         return writes
 
@@ -179,6 +181,7 @@ class Outputs:
 
     def failsafe(self, now: float, *, explicit_only: bool) -> list[tuple[str, Write]]:
         """The writes that bring every output to its failsafe. `hold` writes nothing."""
+        self._decided = NOTHING  # when the scan goes on, these are not what was decided
         writes = []
         for wire in self.wires:
             safe = wire.output.failsafe

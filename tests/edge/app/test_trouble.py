@@ -160,6 +160,22 @@ def test_the_relay_drops_when_alarms_are_no_longer_computed(tmp_path: Path) -> N
     play(tmp_path, story)
 
 
+def test_what_a_failing_protection_drove_is_taken_back_when_it_is_mended(tmp_path: Path) -> None:
+    """Nothing was decided differently meanwhile, and still the failsafe is not what is wanted."""
+
+    async def story(stage: Stage) -> None:
+        await stage.start()
+        await asyncio.sleep(3)
+        stage.broken.add("protect")
+        await asyncio.sleep(0.15)
+        stage.broken.clear()
+        await asyncio.sleep(0.3)
+        assert written(stage, "v1_command")[-2:] == [35, 80]
+        await stage.stop()
+
+    play(tmp_path, story, SITE.replace("refresh: 1s", "refresh: never"))
+
+
 def test_the_retained_state_of_an_alarm_is_the_same_after_a_restart(tmp_path: Path) -> None:
     """Upstream sees one shape: with text and first checks, whoever published it."""
     shown: list[str] = []
