@@ -306,10 +306,7 @@ class Played:
 
     def writes(self, point: str, since: float, until: float) -> list[float]:
         """What was written to the equipment behind a point, in order."""
-        field = next(p for bus in self.stage.site.buses for d in bus.devices
-                     for p in d.points if p.id == point)  # fmt: skip
-        model = next(d.config.model for bus in self.stage.site.buses for d in bus.devices
-                     if field in d.points)  # fmt: skip
+        model, field = self.stage.variable(point)
         settle = self.case.settle
         return [
             value * field.scale + field.offset
@@ -317,6 +314,17 @@ class Played:
             if (m, variable) == (model, field.config.variable)
             and settle + since - 1e-9 <= t <= settle + until + 1e-9
         ]
+
+    def disturbance(self, since: float, until: float) -> tuple[float, str]:
+        """By how much any output was moved from where it stood at `since`, in % of its range, and
+        which one."""
+        worst = 0.0, ""
+        for point in self.stage.outputs():
+            before = self._seen(point.id, since - 60, since)[1][-1]
+            span = point.high - point.low if np.isfinite(point.high - point.low) else 1.0
+            for value in self.writes(point.id, since, until):
+                worst = max(worst, (100 * float(abs(value - before)) / span, point.id))
+        return worst
 
     def alarms(self, state: str = "") -> list[str]:
         """The alarms in a state; without one, all that are neither NORMAL nor SUPPRESSED."""
@@ -406,6 +414,7 @@ class Sentence(ast.NodeTransformer):
     def _point(self, node: ast.expr) -> ast.expr:
         name = _dotted(node)
         if name not in self._played.stage.index:
+            assert "." not in name, f"no point {name!r}"
             return self._name(node)
         look = ast.Call(ast.Name("value", ast.Load()), [ast.Constant(name)], [])
         self.looks.append(look)

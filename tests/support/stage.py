@@ -23,12 +23,13 @@ from edge.app import build
 from edge.app.controller import Controller
 from edge.blocks import KINDS
 from edge.clock import Clock
+from edge.driver import FieldPoint
 from edge.envelope import NO_DEVICE
 from edge.image import quality
 from edge.image.slots import Slot
 from edge.rules.program import Program
 from edge.site.load import load_site
-from edge.site.site import Site
+from edge.site.site import Point, Role, Site
 from edge.uplink.session import Received
 
 START_LIMIT = 5.0  # virtual seconds until the first scan
@@ -223,6 +224,16 @@ class Stage:
         """The slot that decides an output, "none" when nobody does."""
         number = int(self.controller.scan.image.owner[self.ordinal(point)])
         return Slot(number).name.lower() if number else "none"
+
+    def outputs(self) -> list[Point]:
+        """The outputs in the field."""
+        return [p for p in self.site.points if p.role is Role.OUTPUT]
+
+    def variable(self, point: str) -> tuple[str, FieldPoint]:
+        """The model behind a point, and the point as the driver knows it."""
+        devices = (device for bus in self.site.buses for device in bus.devices)
+        pairs = ((device.config.model, p) for device in devices for p in device.points)
+        return next(pair for pair in pairs if pair[1].id == point)
 
     def ordinal(self, point: str) -> int:
         """A commandable point's place on the ladder."""

@@ -6,7 +6,7 @@ from math import isnan, nan
 
 import pytest
 
-from edge.image.quality import COMM, NEVER, UNCERTAIN
+from edge.image.quality import COMM, UNCERTAIN
 from edge.image.slots import Slot
 from tests.support.rules import Bench, alarm, interlock, site_of
 

@@ -1,0 +1,63 @@
+"""A controller that starts beside running equipment takes it over without moving it.
+
+Every scenario's site, on its equipment as it stands before the scenario begins.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drivers import DRIVERS
+from edge.blocks import KINDS
+from edge.site.load import load_site
+from edge.site.site import Role, Site
+from tests.scenario.test_scenarios import SCENARIOS
+from tests.support.scenario import Played, Step, read_case
+from tests.support.virtual_loop import run_virtual
+
+BUMP = 2.0  # % of an output's range
+
+
+def driving() -> list[Path]:
+    """A case of each site that drives something; none that is sick or that has an alarm soon."""
+    found: dict[str, Path] = {}
+    for case in SCENARIOS:
+        site = _site(case)
+        drives = any(p.role is Role.OUTPUT for p in site.points)
+        if drives and not site.uplinks and not read_case(case.parent).silent:
+            found.setdefault(repr((site.points, [rule.id for rule in site.rules])), case)
+    return list(found.values())
+
+
+def _site(case: Path) -> Site:
+    return load_site(case.with_name("site.yaml"), DRIVERS, KINDS)
+
+
+def steps(*restarts: dict[str, Any]) -> tuple[Step, ...]:
+    """A restart every five minutes, and a look at the outputs a minute after each."""
+    made = []
+    for k, restart in enumerate(restarts):
+        at = 300 * k
+        look = f"disturbance({at}, {at + 240})[0] <= {BUMP}"
+        made += [
+            Step(at=f"{at}s", do=({"restart": restart},)),  # type: ignore[arg-type]
+            Step(at=f"{at + 240}s", expect=(look,)),
+        ]  # type: ignore[arg-type]
+    return tuple(made)
+
+
+@pytest.mark.parametrize("case", driving(), ids=lambda case: case.parent.name)
+def test_a_restart_beside_running_equipment_moves_nothing(case: Path, tmp_path: Path) -> None:
+    """Killed or stopped, for seconds or minutes, with what it kept or without: at most 2 %."""
+    restarts: list[dict[str, Any]] = [
+        {"after": "5s", "kill": True},
+        {"after": "2min", "kill": True},
+        {"after": "5s", "kill": True, "forget": True},
+    ]
+    if all(p.output is None or isinstance(p.output.failsafe, str) for p in _site(case).points):
+        restarts.append({"after": "5s"})  # else the stop drives the failsafe values, as it must
+    healthy = read_case(case.parent).model_copy(update={"settle": 120.0, "steps": steps(*restarts)})
+    run_virtual(Played(case.parent, healthy, tmp_path).run)

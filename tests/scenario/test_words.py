@@ -1,0 +1,64 @@
+"""A scenario that does not hold fails, and says what was expected and what was seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.scenario import WORDS, play, read_case
+
+SITE = """
+site: {id: words, timezone: Asia/Shanghai}
+scan: {startup_delay: 0s}
+buses: {field: {driver: sim}}
+devices:
+  header: {bus: field, model: zones, points: {pressure: {variable: header_pressure, unit: MPa}}}
+"""
+CASE = "text: words\nsettle: 5s\nsteps: [{at: 1s, do: [DO], expect: ['EXPECT']}]\n"
+
+
+def case(folder: Path, expect: str, do: str = "repair: zones supply_drop") -> Path:
+    (folder / "site.yaml").write_text(SITE)
+    (folder / "case.yaml").write_text(CASE.replace("EXPECT", expect).replace("DO", f"{{{do}}}"))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("expect", "seen"),
+    [
+        ("header.pressure == 0.5 ± 0.01", "header.pressure = 0.41162"),
+        ("lowest(header.pressure, 0, 1) > 1", "lowest(header.pressure, 0, 1) = 0.41162"),
+        ("raised(HEADER_OFFLINE)[0] < 5", "raised(HEADER_OFFLINE) = []"),
+        ("quality(header.pressure) == STALE", "quality(header.pressure) = GOOD"),
+        ("exit_code() == 0", "exit_code() = None"),
+    ],
+)
+def test_a_false_expectation_says_what_was_seen(tmp_path: Path, expect: str, seen: str) -> None:
+    """The sentence as written, then the present value of everything in it."""
+    with pytest.raises(AssertionError) as failed:
+        play(case(tmp_path, expect), tmp_path / "state")
+    told = str(failed.value).replace("'", "").replace("np.float64(0.41162)", "0.41162")
+    assert expect in told
+    assert seen in told
+    assert "at 1 s (steps[0])" in told
+
+
+def test_a_word_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    """Neither a wrong action nor a wrong function nor a wrong key passes silently."""
+    for expect, do, told in (
+        ("lowets(header.pressure, 0, 1) > 0", "fault: zones supply_drop", "lowets"),
+        ("header.pressure > 0", "fualt: zones supply_drop", "fualt"),
+        ("header.presure > 0", "fault: zones supply_drop", "header.presure"),
+    ):
+        with pytest.raises(AssertionError, match=told):
+            play(case(tmp_path, expect, do), tmp_path / "state")
+    (tmp_path / "case.yaml").write_text("text: words\nstep: []\n")
+    with pytest.raises(AssertionError, match="step"):
+        read_case(tmp_path)
+
+
+def test_every_word_is_in_the_readme() -> None:
+    """Whoever writes a case finds all there is on one page."""
+    readme = (Path(__file__).parents[1] / "cases" / "scenario" / "README.md").read_text()
+    assert [word for word in WORDS if word != "value" and f"`{word}" not in readme] == []
