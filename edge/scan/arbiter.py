@@ -74,9 +74,14 @@ class Arbiter:
         self._next_expiry = min(self._next_expiry, expires)
 
     def adopt(self, ordinal: int, value: float, now: float) -> None:
-        """Take what the device does now for the state to start from; its minimum times begin."""
+        """Take what the device does now for the state to start from; its minimum times begin.
+
+        NaN, when nobody can read it: then what was kept of it counts.
+        """
         self._image.target[ordinal] = value
         self._settled = False
+        if math.isnan(value):
+            return
         for timed in self._timed:
             if timed.ordinal == ordinal:
                 on = value > 0

@@ -136,6 +136,20 @@ def test_a_held_output_keeps_what_the_device_does() -> None:
     assert rig.run() == 42.0
 
 
+def test_an_output_that_cannot_be_read_goes_on_as_it_was_kept() -> None:
+    """A pump that ran before the restart is no pump that has just been stopped."""
+    before = Rig(min_off=300.0, min_on=60.0)
+    before.ask(Slot.CONTROL, 1.0)
+    before.run(100.0)
+    rig = Rig(min_off=300.0, min_on=60.0)
+    rig.now = before.now
+    rig.arbiter.restore(before.arbiter.retain())
+    rig.arbiter.adopt(0, math.nan, rig.now)
+    rig.ask(Slot.CONTROL, 1.0)
+    assert rig.run() == 1.0
+    assert rig.image.owner[0] == Slot.CONTROL
+
+
 def test_the_default_stands_when_nobody_asks() -> None:
     """Slot 16; without a default nobody owns the output."""
     assert Rig(default=60.0).run() == 60.0
