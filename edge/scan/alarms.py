@@ -129,6 +129,7 @@ class Alarms:
         self._rows = list(self.states.values())
         self._image, self._index = image, index
         self._cells = np.asarray([*active, *suppressed], np.int32)
+        self._looked = b"", b""  # the cells as they were at the last look
         self._seen: Floats = np.zeros(len(self._cells))
         self._seen_bad: Bits = np.zeros(len(self._cells), np.uint16)
         self._transitions: list[Transition] = []
@@ -137,8 +138,20 @@ class Alarms:
 
     def step(self, now: float, wall: float) -> list[Transition]:
         """Take in the flags; return all that changed since the last step, also by people."""
-        flags = self._image.value[self._cells] == 1.0  # NaN is not raised
-        bad: Bits = (self._image.quality[self._cells] & quality.BAD).astype(np.uint16)
+        values, bits = self._image.value[self._cells], self._image.quality[self._cells]
+        cells = values.tobytes(), bits.tobytes()
+        if cells != self._looked:
+            self._look(values, bits, now, wall)
+            # What is not known yet is looked at again, though its cells are the same.
+            self._looked = (b"", b"") if (self._seen_bad == UNKNOWN).any() else cells
+        if now >= self._next_re_alarm:
+            self._re_alarm(now, wall)
+        transitions, self._transitions = self._transitions, []
+        return transitions
+
+    def _look(self, values: Floats, bits: Bits, now: float, wall: float) -> None:
+        flags = values == 1.0  # NaN is not raised
+        bad: Bits = (bits & quality.BAD).astype(np.uint16)
         changed = np.flatnonzero((flags != self._seen) | (bad != self._seen_bad))
         if math.isnan(self._wait_until):
             self._wait_until = now + WAIT
@@ -152,10 +165,6 @@ class Alarms:
                 self._rows[k].uncertain = bool(bad[k])
                 self._process(self._rows[k], bool(flags[k]), suppressed, now, wall)
             self._seen, self._seen_bad = flags.astype(np.float64), bad
-        if now >= self._next_re_alarm:
-            self._re_alarm(now, wall)
-        transitions, self._transitions = self._transitions, []
-        return transitions
 
     def acknowledge(
         self, alarm: str, occurrence: int | None, by: str, now: float, wall: float
