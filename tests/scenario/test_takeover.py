@@ -5,6 +5,7 @@ Every scenario's site, on its equipment as it stands before the scenario begins.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +37,15 @@ def _site(case: Path) -> Site:
     return load_site(case.with_name("site.yaml"), DRIVERS, KINDS)
 
 
-def steps(*restarts: dict[str, Any]) -> tuple[Step, ...]:
-    """A restart every five minutes, and a look at the outputs a minute after each."""
+def steps(restarts: dict[int, dict[str, Any]]) -> tuple[Step, ...]:
+    """Restarts by their time, and a look at the outputs before the next one."""
+    times = [*restarts, max(restarts) + 60]
     made = []
-    for k, restart in enumerate(restarts):
-        at = 300 * k
-        look = f"disturbance({at}, {at + 240})[0] <= {BUMP}"
+    for at, end in pairwise(times):
+        look = f"disturbance({at}, {end})[0] <= {BUMP}"
         made += [
-            Step(at=f"{at}s", do=({"restart": restart},)),  # type: ignore[arg-type]
-            Step(at=f"{at + 240}s", expect=(look,)),
+            Step(at=f"{at}s", do=({"restart": restarts[at]},)),  # type: ignore[arg-type]
+            Step(at=f"{end}s", expect=(look,)),
         ]  # type: ignore[arg-type]
     return tuple(made)
 
@@ -52,12 +53,12 @@ def steps(*restarts: dict[str, Any]) -> tuple[Step, ...]:
 @pytest.mark.parametrize("case", driving(), ids=lambda case: case.parent.name)
 def test_a_restart_beside_running_equipment_moves_nothing(case: Path, tmp_path: Path) -> None:
     """Killed or stopped, for seconds or minutes, with what it kept or without: at most 2 %."""
-    restarts: list[dict[str, Any]] = [
-        {"after": "5s", "kill": True},
-        {"after": "2min", "kill": True},
-        {"after": "5s", "kill": True, "forget": True},
-    ]
+    restarts: dict[int, dict[str, Any]] = {
+        0: {"after": "5s", "kill": True},
+        60: {"after": "2min", "kill": True},
+        240: {"after": "5s", "kill": True, "forget": True},
+    }
     if all(p.output is None or isinstance(p.output.failsafe, str) for p in _site(case).points):
-        restarts.append({"after": "5s"})  # else the stop drives the failsafe values, as it must
-    healthy = read_case(case.parent).model_copy(update={"settle": 120.0, "steps": steps(*restarts)})
+        restarts[300] = {"after": "5s"}  # else the stop drives the failsafe values, as it must
+    healthy = read_case(case.parent).model_copy(update={"settle": 60.0, "steps": steps(restarts)})
     run_virtual(Played(case.parent, healthy, tmp_path).run)
