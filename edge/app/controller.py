@@ -45,6 +45,7 @@ from edge.hmi.socket import listen
 from edge.rules.compile import compile_site
 from edge.rules.kernel import compile_kernel
 from edge.scan.alarms import Transition
+from edge.scan.annunciator import PANEL
 from edge.scan.cycle import PROTECT_FAILURES, Scan
 from edge.site.site import Site
 from edge.store.database import Ballast
@@ -133,7 +134,7 @@ class Controller:
         return code
 
     async def _take_up(self) -> None:
-        kept = await retain.take_up(self.journal, self.clock)
+        kept = await retain.take_up(self.journal, self.clock, self.events)
         self.scan.cold_for = 0.0 if kept.warm else self.site.startup_delay
         self.scan.restore(kept.data.get("scan", {}))
         self.commands.restore(
@@ -198,6 +199,8 @@ class Controller:
         self.commands.step(now, wall)
         if outcome.changed:
             self.uplinks.changed(outcome.changed, self.scan.image, now, wall)
+        for interlock in outcome.resets:
+            self.journal.add("reset", {"interlock": interlock, "by": PANEL})
         for transition in outcome.transitions:
             self._alarm(transition)
         if outcome.latched:

@@ -7,7 +7,6 @@ One attempt per bus, then the end; no scan, no rules. Run by `edge failsafe` fro
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from edge.driver import Driver, Write
 from edge.errors import DriverError, LinkDown
 from edge.image.slots import Slot
-from edge.site.site import Bus, Point, Site
+from edge.site.site import Bus, Site
 from edge.store.state import Lock
 from edge.text import Text
 
@@ -28,20 +27,14 @@ Tell = Callable[[Write, Text | None], None]
 
 
 def failsafe_values(site: Site) -> dict[str, float]:
-    """The explicit failsafe value of every field output; alarm relays are dropped in any case."""
-    relays = {panel.relay for panel in site.annunciators}
+    """The explicit failsafe value of every field output; an alarm relay's is to drop."""
     return {
-        point.id: 0.0 if point.id in relays else float(_explicit(point))
+        point.id: float(point.output.failsafe)
         for point in site.points
         if point.device is not None
         and point.output is not None
-        and (point.id in relays or not math.isnan(_explicit(point)))
+        and not isinstance(point.output.failsafe, str)
     }
-
-
-def _explicit(point: Point) -> float:
-    value = point.output.failsafe if point.output is not None else "hold"
-    return float(value) if isinstance(value, float | int) else math.nan
 
 
 async def drive_failsafe(site: Site, directory: Path, tell: Tell) -> bool:

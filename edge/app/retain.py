@@ -14,11 +14,13 @@ from typing import Any
 
 from edge.clock import Clock
 from edge.commands import Commands
+from edge.events import STATE_UNREADABLE, Events
 from edge.scan.cycle import Scan
 from edge.store.journal import Journal
 
 EVERY = 60.0  # seconds between two savings: what a power cut may cost of counters and timers
 WARM = 60.0  # seconds of downtime up to which running equipment is simply taken over
+FORM = 1  # of what is kept; another one, of an older or newer version, is not taken up
 NAME = "retain"
 LATCHES = "latches"  # saved whenever one of them changes
 COMMANDS = "commands"  # saved with each answer
@@ -38,9 +40,11 @@ class Kept:
         return self.downtime is not None and self.downtime <= WARM
 
 
-async def take_up(journal: Journal, clock: Clock) -> Kept:
+async def take_up(journal: Journal, clock: Clock, events: Events) -> Kept:
     """Load what the last process kept and set the site time; what is unreadable is nothing."""
-    data, commands = await _load(journal, NAME), await _load(journal, COMMANDS)
+    data, commands, latches = [
+        await _load(journal, name, events) for name in (NAME, COMMANDS, LATCHES)
+    ]
     if "now" not in data:
         return Kept({}, commands, None)
     downtime: float | None = None
@@ -49,20 +53,28 @@ async def take_up(journal: Journal, clock: Clock) -> Kept:
     elif clock.trusted():
         downtime = max(0.0, clock.wall() - data["wall"])
     clock.resume(data["now"] + (downtime or 0.0))
-    latches = await _load(journal, LATCHES)
     if latches.get("now", -math.inf) > data["now"]:
         for part, kept in latches["scan"].items():
             data["scan"][part] = data["scan"].get(part, {}) | kept
     return Kept(data, commands, downtime)
 
 
-async def _load(journal: Journal, name: str) -> dict[str, Any]:
+async def _load(journal: Journal, name: str, events: Events) -> dict[str, Any]:
     blob = await journal.load_state(name)
-    try:
-        data = json.loads(blob) if blob else {}
-    except ValueError:
+    if not blob:
         return {}
-    return data if isinstance(data, dict) else {}
+    try:
+        data = json.loads(blob)
+    except ValueError:
+        data = None
+    if isinstance(data, dict) and data.get("form") == FORM:
+        return data
+    events.emit(STATE_UNREADABLE, what=name)
+    return {}
+
+
+def _save(journal: Journal, name: str, data: dict[str, Any], within: float = 1.0) -> None:
+    journal.save_state(name, json.dumps({"form": FORM, **data}).encode(), within)
 
 
 def save(journal: Journal, clock: Clock, scan: Scan) -> None:
@@ -74,18 +86,18 @@ def save(journal: Journal, clock: Clock, scan: Scan) -> None:
         "boot": _boot(),
         "scan": scan.retain(),
     }
-    journal.save_state(NAME, json.dumps(data).encode())
+    _save(journal, NAME, data)
 
 
 def save_latches(journal: Journal, clock: Clock, scan: Scan) -> None:
     """Keep what a kill must not undo: alarms, silence, tripped interlocks, starts of motors."""
     data = {"now": clock.now(), "scan": scan.retain_latches()}
-    journal.save_state(LATCHES, json.dumps(data).encode(), within=0.0)
+    _save(journal, LATCHES, data, within=0.0)
 
 
 def save_commands(journal: Journal, commands: Commands) -> None:
     """Keep leases and known ids; with each answer, so that no command is done twice."""
-    journal.save_state(COMMANDS, json.dumps(commands.retain()).encode(), within=0.0)
+    _save(journal, COMMANDS, commands.retain(), within=0.0)
 
 
 def _boot() -> str:

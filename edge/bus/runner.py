@@ -34,6 +34,7 @@ from edge.text import Text
 
 WRITES_IN_A_ROW = 3
 REFUSED_RETRY = 60.0  # seconds until a refused poll is asked again: maps do not mend themselves
+BUSY_RETRY = 2.0  # seconds until a device that was busy gets a write again
 RECONNECT_FIRST, RECONNECT_LONGEST = 1.0, 60.0
 EARLY = 0.0005  # seconds by which a timer may end too early: those of uvloop count milliseconds
 UNANSWERED = Text("读取被中断", "the reading was broken off")
@@ -188,7 +189,10 @@ class BusRunner:
         if device.online:
             return
         device.online = True
-        self._events.emit(DEVICE_ONLINE, device=device.id, lasted=now - device.offline_since)
+        if device.reason is not None:  # lost with its bus, it comes back with its bus: one event
+            lasted = now - device.offline_since
+            self._events.emit(DEVICE_ONLINE, device=device.id, lasted=lasted)
+        device.reason = None
         self._sink.online(device.id, True, now)
         self._schedule.hurry(device.id, now)
         self.mailbox.hurry(device.id)
@@ -251,7 +255,8 @@ class BusRunner:
             if isinstance(error, DeviceRefused):
                 device.refused += 1
                 self._answered(device, now)
-                self.mailbox.postpone(letter, now + REFUSED_RETRY)
+                pause = REFUSED_RETRY if error.permanent else BUSY_RETRY
+                self.mailbox.postpone(letter, now + pause)
             else:
                 self._count_silence(device, error, now)
                 self.mailbox.postpone(letter, now + 1.0)

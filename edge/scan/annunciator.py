@@ -67,11 +67,14 @@ class Panel:
         """Buzzer off until something new; states unchanged."""
         self._silenced = now
 
-    def buttons(self, alarms: Alarms, now: float, wall: float) -> None:
-        """Answer what was pressed since the last step; before the alarms are stepped."""
+    def buttons(self, alarms: Alarms, now: float, wall: float) -> bool:
+        """Answer what was pressed since the last step; before the alarms are stepped.
+
+        True when `reset` was: interlocks are the scan's to reset.
+        """
         pressed = {name for name in self._buttons if self._edge(name)}
         if not pressed:
-            return
+            return False
         if "silence" in pressed:
             self.silence(now)
         if "test" in pressed:
@@ -81,6 +84,7 @@ class Panel:
                 alarms.acknowledge(name, row.occurrence, PANEL, now, wall)
             if "reset" in pressed and row.state is State.LATCHED_ACKED:
                 alarms.reset(name, PANEL, now, wall)
+        return "reset" in pressed
 
     def show(
         self, alarms: Alarms, transitions: list[Transition], now: float, *, known: bool = True

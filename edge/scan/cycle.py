@@ -62,12 +62,14 @@ class Ask:
 class Outcome:
     """What a step brought: indices of changed points, alarm transitions, writes by bus.
 
-    `latched`: something changed that a kill must not undo (`Scan.retain_latches`).
+    `resets` are the interlocks that the panel's button reset. `latched`: something changed that a
+    kill must not undo (`Scan.retain_latches`).
     """
 
     changed: Sequence[int]
     transitions: list[Transition]
     writes: list[tuple[str, Write]]
+    resets: list[str]
     latched: bool
 
 
@@ -100,6 +102,7 @@ class Scan:
         self._arrivals: deque[Arrival] = deque()
         self._asks: deque[Ask] = deque()
         self._resets: list[int] = []
+        self._panel_resets: list[str] = []
         self._following = following_points(self.outputs, self.index)
         self._max_age: Floats = np.asarray([p.max_age for p in site.points])
         self._report: Floats = np.asarray([p.report for p in site.points])
@@ -186,7 +189,9 @@ class Scan:
         for point, until in self.arbiter.deferred:
             self._events.emit(START_DEFERRED, point=point, wait=until - now)
         self.arbiter.deferred.clear()
-        return Outcome(self._changed(slices), transitions, writes, self._latched(transitions))
+        resets, self._panel_resets = self._panel_resets, []
+        latched = self._latched(transitions)
+        return Outcome(self._changed(slices), transitions, writes, resets, latched)
 
     # The phases, in order.
 
@@ -273,7 +278,8 @@ class Scan:
 
     def _alarm(self, now: float, wall: float) -> list[Transition]:
         for panel in self.panels:
-            panel.buttons(self.alarms, now, wall)
+            if panel.buttons(self.alarms, now, wall):
+                self._reset_tripped()
         error = self._attempt(self.programs.alarm, now)
         if error is not None and self._alarm_ok:
             self._events.emit(ALARMS_FAILED, error=repr(error), exc_info=error)
@@ -282,6 +288,13 @@ class Scan:
         for panel in self.panels:
             panel.show(self.alarms, transitions, now, known=self._alarm_ok)
         return transitions
+
+    def _reset_tripped(self) -> None:
+        """The reset button: every tripped interlock, at the next step, if its cause is gone."""
+        for interlock in self.site.interlocks:
+            if self.image.value[self.index[f"{interlock.id}.tripped"]] == 1.0:
+                self.reset_interlock(interlock.id)
+                self._panel_resets.append(interlock.id)
 
     def _latched(self, transitions: list[Transition]) -> bool:
         before, self._latches = self._latches, (

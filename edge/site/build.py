@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge.blocks.kind import AlarmTemplate, Kind
@@ -77,6 +77,7 @@ class _Builder:
             return None  # a driver plans only what is right
         buses = self._buses(fields)
         self._order(buses, fields)
+        self._drop_relays()
         alarms = build_alarms(self._templates(), parts.alarms, self.points, self.amounts)
         for alarm in alarms:
             if alarm.id in parts.alarms:
@@ -164,6 +165,16 @@ class _Builder:
     def _drives(self, device: DevicePart) -> bool:
         points = (self.points.get(f"{device.id}.{part.id}") for part in device.points)
         return any(point is not None and point.output is not None for point in points)
+
+    def _drop_relays(self) -> None:
+        """An alarm relay that nobody drives means alarm: its failsafe is 0 unless the site says."""
+        for panel in self.parts.annunciators.values():
+            relay = self.points.get(panel.options.relay or "")
+            if relay is None or relay.output is None:
+                continue
+            if not self.sources.at("points", relay.id).holds(("failsafe",)):
+                output = replace(relay.output, failsafe=0.0)
+                self.points[relay.id] = replace(relay, output=output)
 
     def _own(self, point: Point, source: Source) -> None:
         if point.id in self.points:

@@ -27,7 +27,7 @@ WINDOW = 40  # messages in flight; more costs more CPU per message and gains not
 AHEAD = 4  # windows that are read from the outbox at once
 BURST = 4  # messages after which whatever else waits gets its turn
 FIRST = 1.0  # seconds to the second attempt
-LONGEST = 60.0
+LONGEST = 15.0  # what a returned broker may have to wait for us
 HEALTHY = 30.0  # a connection that lived so long begins again with FIRST
 
 

@@ -1,4 +1,4 @@
-"""The rules of the house that a reader would otherwise have to watch: who imports what, and paths."""
+"""The rules of the house that a reader would otherwise have to watch over."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def imported(path: Path) -> Iterator[str]:
 def test_a_library_has_one_home(library: str) -> None:
     """Whoever changes a dependency finds all of its use in one place."""
     users = [name(p) for p in SOURCES if library in imported(p)]
-    assert [] == [u for u in users if not u.startswith(HOMES[library])]
+    assert [u for u in users if not u.startswith(HOMES[library])] == []
     assert users
 
 
 def test_the_middle_knows_no_loop() -> None:
     """Image, blocks, rules and scan are synchronous: no asyncio in them."""
     users = [name(p) for p in SOURCES if "asyncio" in imported(p)]
-    assert [] == [u for u in users if u.startswith(WITHOUT_ASYNCIO)]
+    assert [u for u in users if u.startswith(WITHOUT_ASYNCIO)] == []
 
 
 def test_everything_is_caught_in_two_places_only() -> None:
@@ -82,4 +82,4 @@ def test_the_readme_names_paths_that_exist() -> None:
     text = (ROOT / "README.md").read_text()
     paths = re.findall(r"`((?:edge|drivers|config|systemd|tests|bench|docs)/[\w./-]*)`", text)
     assert len(paths) > 20
-    assert [] == [p for p in paths if not (ROOT / p).exists()]
+    assert [p for p in paths if not (ROOT / p).exists()] == []

@@ -60,6 +60,14 @@ def test_explicit_values_and_the_relay_are_driven_and_nothing_else(tmp_path: Pat
     asyncio.run(main())
 
 
+def test_a_site_may_say_what_its_relay_does(tmp_path: Path) -> None:
+    """An alarm relay drops unless its own `failsafe` says otherwise."""
+    path = tmp_path / "site.yaml"
+    text = SITE.format(port=1)
+    path.write_text(text.replace("{coil: 5, output: true}", "{coil: 5, failsafe: 1}"))
+    assert failsafe_values(load_site(path, DRIVERS, KINDS))["pump.relay"] == 1.0
+
+
 def test_what_cannot_be_written_is_said_with_its_reason(tmp_path: Path) -> None:
     """Nobody listens on the port: every value is named, the result is False."""
 

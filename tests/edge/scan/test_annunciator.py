@@ -127,3 +127,11 @@ def test_a_button_that_is_stuck_or_unreadable_does_nothing() -> None:
     rig.run(0.5)
     rig.press("acknowledge")
     assert rig.alarms.states["P1"].state is State.UNACK
+
+
+def test_the_reset_button_says_that_it_was_pressed() -> None:
+    """Interlocks are reset by the scan: the panel only tells it, once per press."""
+    rig = Rig()
+    rig.image.value[BUTTONS["reset"]] = 1.0
+    assert rig.panel.buttons(rig.alarms, rig.now, rig.now)
+    assert not rig.panel.buttons(rig.alarms, rig.now, rig.now)
