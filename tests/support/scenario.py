@@ -281,6 +281,7 @@ class Played:
     def moves(self, point: str, since: float, until: float) -> list[float]:
         """The times at which a point moved."""
         times, values = self._seen(point, since, until)
+        times, values = times[~np.isnan(values)], values[~np.isnan(values)]
         at = np.flatnonzero(np.abs(np.diff(values)) > CHANGED) + 1
         return [round(float(times[i]) - self.case.settle, 3) for i in at]
 
@@ -294,7 +295,8 @@ class Played:
 
     def _edges(self, point: str, since: float, until: float, *, up: bool) -> list[float]:
         times, values = self._seen(point, since, until)
-        on = values > 0
+        known = ~np.isnan(values)  # a controller that has just started knows nothing yet
+        times, on = times[known], values[known] > 0
         at = np.flatnonzero((~on[:-1] & on[1:]) if up else (on[:-1] & ~on[1:])) + 1
         return [round(float(times[i]) - self.case.settle, 3) for i in at]
 
