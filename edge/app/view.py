@@ -10,7 +10,7 @@ import difflib
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import edge
@@ -40,6 +40,12 @@ STILL_ACTIVE = Text(
     "报警 {alarm} 的原因仍在, 不能复位", "the cause of {alarm} still stands: it cannot be reset"
 )
 BAD_OP = Text("不支持的操作 {op}, 可用 ack、reset", "no operation {op}; use ack or reset")
+OBSERVED = Text("只观察: 不写设备", "observing only: the device is not written")
+IN_HAND = Text("现场转换开关不在自动位, 不写设备", "its switch on site is not on auto: not written")
+WAITS = Text(
+    "尚未驱动, 等待首次读到 {points}", "not driven yet: waits until {points} has been read"
+)
+STARTING = Text("启动延时中, 尚未驱动", "not driven yet: the start-up delay is running")
 NOT_FIELD = Text("{point} 不在现场设备上, 没有可读的原始值", "{point} is not on a field device")
 READ_FAILED = Text("读 {point} 失败: {reason}", "reading {point} failed: {reason}")
 
@@ -84,7 +90,21 @@ class AppView:
             self._c.site, scan.programs, scan.image, point, self._c.clock.now(),
             commands=self._c.commands.names(),
         )  # fmt: skip
-        return found.as_json()
+        return found.as_json() | {"notes": [both(note) for note in self._notes(point)]}
+
+    def _notes(self, point: str) -> Iterator[Text]:
+        """What keeps the controller from driving an output, whatever is asked."""
+        scan = self._c.scan
+        ordinal = scan.ordinals.get(point)
+        if ordinal is None or scan.outputs.wires[ordinal].device is None:
+            return
+        if self._c.observe:
+            yield OBSERVED
+        if scan.outputs.in_hand(ordinal):
+            yield IN_HAND
+        if scan.outputs.held[ordinal]:
+            waits = ", ".join(self._c.site.points[i].id for i in scan.outputs.waits_for(ordinal))
+            yield WAITS.format(points=waits) if waits else STARTING
 
     async def alarms(self, since: float, until: float) -> list[Json]:
         """Alarm transitions between two Unix times, oldest first."""

@@ -180,7 +180,13 @@ class _Explainer:
             tripped = [i for i in self._site.interlocks if point.id in i.trip and self._tripped(i)]
             return ", ".join(f"interlocks.{i.id}" for i in tripped)
         rule = self._drivers.get((point.id, slot))
-        return "" if rule is None else f"rules.{rule.id}"
+        if rule is not None:
+            return f"rules.{rule.id}"
+        panels = [
+            panel.id for panel in self._site.annunciators
+            if slot == Slot.CONTROL and point.id in (panel.beacon, panel.buzzer, panel.relay)
+        ]  # fmt: skip
+        return ", ".join(f"annunciators.{panel}" for panel in panels)
 
     def _source(self, point: Point) -> Text:
         """Where a value comes from that no rule makes: the poll, or the ladder of a setpoint."""
@@ -240,7 +246,10 @@ def _plain(value: object) -> object:
 
 
 def render(data: Mapping[str, Any], language: Language) -> list[str]:
-    """Lines of text for what `Explanation.as_json` gives, as it comes over the local API too."""
+    """Lines of text for what `Explanation.as_json` gives, as it comes over the local API too.
+
+    The API adds `notes`: what keeps the controller from driving an output, whatever is asked.
+    """
     return _Pen(language).explanation(data)
 
 
@@ -250,6 +259,7 @@ class _Pen:
 
     def explanation(self, data: Mapping[str, Any]) -> list[str]:
         lines = [self._headline(data)]
+        lines += [f"  {note[self._language]}" for note in data.get("notes", ())]
         lines += [f"  {self._level(level, data)}" for level in data["levels"]]
         if data["role"] in ("output", "setpoint") and not data["levels"]:
             lines.append("  " + self._say("没有任何请求", "nobody asks for anything"))

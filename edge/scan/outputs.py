@@ -103,6 +103,18 @@ class Outputs:
             )
         ]  # fmt: skip
 
+    def waits_for(self, ordinal: int) -> list[int]:
+        """The points that a held output waits for: they have not been read once."""
+        wire, stamp = self.wires[ordinal], self._image.stamp
+        if not self.held[ordinal]:
+            return []
+        needs = {*wire.needs, *([wire.at] if wire.readable else ())}
+        return sorted(i for i in needs if math.isinf(stamp[i]))
+
+    def in_hand(self, ordinal: int) -> bool:
+        """Whether a hard-wired switch keeps the output from being driven."""
+        return self._in_hand(self.wires[ordinal])
+
     def release(self, wire: Wire, now: float) -> float:
         """Let an output go, from what the device does now; NaN when nobody knows."""
         self.held[wire.ordinal] = False

@@ -13,7 +13,7 @@ from edge.driver import DriverKind, Poll
 from edge.image.slots import Slot
 from edge.rules.explain import Explanation, explain, render
 from edge.schema.model import Model
-from edge.site.site import Bus
+from edge.site.site import Annunciator, Bus
 from edge.text import Text
 from tests.support.rules import Bench, interlock, site_of
 
@@ -154,3 +154,15 @@ def test_an_unknown_point_is_a_key_error() -> None:
     """The caller knows the points and their nearest names."""
     with pytest.raises(KeyError):
         why(bench(), "b.nothing")
+
+
+def test_notes_and_panels_are_told() -> None:
+    """What keeps an output from being driven stands on top; a panel is named as who asks."""
+    it = Bench(site_of({"d": ("delay", {"input": "x.a", "output": "x.run"})}))
+    panel = Annunciator("wall", "x.run", None, None, None, None, None, None)
+    it.site = replace(it.site, rules=(), annunciators=(panel,))
+    it.image.request[Slot.CONTROL - 1, 0] = 1.0
+    found = explain(it.site, it.programs, it.image, "x.run", 0.0)
+    assert [level.who for level in found.levels] == ["annunciators.wall"]
+    data = found.as_json() | {"notes": [{"zh": "只观察", "en": "observing"}]}
+    assert render(data, "zh")[1] == "  只观察"
