@@ -1,7 +1,7 @@
 """`make bench`: every performance claim, measured here and now, against a limit and a peer.
 
-Prints a table and writes bench/results.json: `[{name, value, unit, limit, goal, peer}]`. Numbers of
-a shared machine swing; limits and peers are measured in the same run.
+Prints a table, writes bench/results.json (`[{name, value, unit, limit, goal, peer}]`) and the table
+of the README. Numbers of a shared machine swing; limits and peers are measured in the same run.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from rich.table import Table
 from bench import kernel, load, start
 
 RESULTS = Path(__file__).with_name("results.json")
+README = Path(__file__).parents[1] / "README.md"
+BEGIN, END = "<!-- bench -->\n", "<!-- /bench -->\n"
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,29 @@ def main() -> int:
             results += [Result(*row) for row in BENCHES[name](Path(directory))]  # type: ignore[arg-type]
     console.print(_table(results))
     if not sys.argv[1:]:
-        RESULTS.write_text(json.dumps([asdict(r) for r in results], indent=1) + "\n")
+        rows = [asdict(r) for r in results]
+        RESULTS.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+        _into_readme(results)
     over = [r.name for r in results if r.limit is not None and r.value > r.limit]
     for name in over:
         console.print(f"over its limit: {name}", style="bold red")
     return 1 if over else 0
+
+
+def _into_readme(results: list[Result]) -> None:
+    """Replace the table in the README, so that it is what was measured."""
+    lines = [
+        f"On {_machine()}, Python {platform.python_version()}:", "",
+        "| what | value | limit | goal | beside it |", "|---|---|---|---|---|",
+    ]  # fmt: skip
+    for r in results:
+        bounds = ["" if x is None else f"{x:.3g}" for x in (r.limit, r.goal)]
+        lines.append(
+            f"| {r.name} | {r.value:.3g} {r.unit} | {' | '.join(bounds)} | {r.peer or ''} |"
+        )
+    head, _, rest = README.read_text().partition(BEGIN)
+    tail = rest.partition(END)[2]
+    README.write_text(head + BEGIN + "\n".join(lines) + "\n" + END + tail)
 
 
 def _table(results: list[Result]) -> Table:
