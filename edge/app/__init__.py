@@ -1,6 +1,6 @@
-"""From a site file to a running controller, and back to an exit code.
+"""From a site to a running controller, and back to an exit code.
 
-The only room beside `edge.cli` that knows the drivers. Called by `edge run`, `edge demo` and tests.
+Called by `edge run` and by tests; the drivers are in the site.
 """
 
 from __future__ import annotations
@@ -13,33 +13,21 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from drivers import DRIVERS
 from edge.app.controller import Controller
 from edge.blocks import KINDS
 from edge.clock import Clock
-from edge.errors import Unusable
 from edge.hmi.socket import place
-from edge.site.load import ConfigProblems, load_site
 from edge.site.site import Site
 from edge.store.state import locate
 
-OK, CANNOT_START, BROKEN, CONFIG = 0, 1, 70, 78
 
+def run_site(site: Site, *, state: Path | None, observe: bool, socket: Path | None) -> int:
+    """Run the controller on a site until SIGTERM or SIGINT; returns the exit code.
 
-def run_site(path: Path, *, state: Path | None, observe: bool, socket: Path | None) -> int:
-    """Run the controller on a site until SIGTERM or SIGINT; returns the exit code."""
-    try:
-        site = load_site(path, DRIVERS, KINDS)
-    except ConfigProblems as found:
-        for problem in found.problems:
-            print(problem.line("zh" if _chinese() else "en"), file=sys.stderr)  # noqa: T201
-        return CONFIG
+    Raises `Unusable` when a directory, a socket or a lock is not to be had.
+    """
     controller = build(site, state=state, observe=observe, socket=socket)
-    try:
-        return run_loop(lambda: _until_stopped(controller))
-    except Unusable as error:
-        print(error.text.of("zh" if _chinese() else "en"), file=sys.stderr)  # noqa: T201
-        return CANNOT_START
+    return run_loop(lambda: _until_stopped(controller))
 
 
 def build(
@@ -89,8 +77,3 @@ async def _until_stopped(controller: Controller) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, asked, number.name)
     return await controller.run(stop)
-
-
-def _chinese() -> bool:
-    language = os.environ.get("EDGE_LANG") or os.environ.get("LC_ALL") or os.environ.get("LANG", "")
-    return language.lower().startswith("zh")

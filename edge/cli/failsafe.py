@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edge.cli.command import CONFIG, OK, REFUSED, Failed, command, language, option, say
+from edge.cli.command import OK, REFUSED, command, option, say
 from edge.driver import Write
 from edge.text import Text
 
@@ -19,7 +19,6 @@ NOTHING = Text(
     "站点没有明确的故障安全值, 也没有报警继电器: 什么也不写",
     "the site has no explicit failsafe value and no alarm relay: nothing is written",
 )
-WRONG = Text("站点有误, 请先运行 edge check", "the site is wrong; run edge check first")
 
 
 @command(
@@ -48,18 +47,11 @@ Exit codes: 0 all written, 1 some were not, 78 the configuration is wrong
         text=Text("状态目录", "the state directory of the controller"))  # fmt: skip
 def failsafe(site: Path, state: Path | None) -> int:
     """Load the site and write."""
-    from drivers import DRIVERS
     from edge.app.failsafe import drive_failsafe, failsafe_values
-    from edge.blocks import KINDS
-    from edge.site.load import ConfigProblems, load_site
+    from edge.cli.site import load
     from edge.store.state import locate
 
-    try:
-        loaded = load_site(site, DRIVERS, KINDS)
-    except ConfigProblems as found:
-        for problem in found.problems:
-            click.echo(problem.line(language()), err=True)
-        raise Failed(WRONG, CONFIG) from None
+    loaded = load(site)
     if not failsafe_values(loaded):
         say(NOTHING)
     return OK if asyncio.run(drive_failsafe(loaded, locate(loaded.id, state), _tell)) else REFUSED

@@ -16,7 +16,6 @@ import click
 
 from edge.cli.client import Client, Json, place
 from edge.cli.command import (
-    CONFIG,
     OK,
     REFUSED,
     Failed,
@@ -63,12 +62,14 @@ def read(points: Sequence[str], site: Path | None, as_json: bool, socket: str | 
     """Read each point, or each point of a device, once."""
     if site is None and Path(points[0]).exists():
         site, points = Path(points[0]), points[1:]
+    from edge.cli.site import load
+
     client = _running(socket, site)
     if client is not None:
         found = _ask(client, points)
     else:
         assert site is not None
-        found = asyncio.run(_open(_load(site), points))
+        found = asyncio.run(_open(load(site), points))
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
     else:
@@ -101,20 +102,6 @@ def lines(found: Json, spoken: Language) -> list[str]:
 
 def _float(value: float) -> str:
     return f"{value:.7g}" if math.isfinite(value) else str(value)
-
-
-def _load(path: Path) -> Site:
-    """The site from its files, with every driver and without the kernel."""
-    from drivers import DRIVERS
-    from edge.blocks import KINDS
-    from edge.site.load import ConfigProblems, load_site
-
-    try:
-        return load_site(path, DRIVERS, KINDS)
-    except ConfigProblems as found:
-        for problem in found.problems:
-            click.echo(problem.line(language()), err=True)
-        raise Failed(NOT_VALID.format(site=path), CONFIG) from None
 
 
 def _running(socket: str | None, site: Path | None) -> Client | None:
@@ -207,9 +194,6 @@ def _failure(name: str, text: Text) -> Json:
 
 NEED_SITE = Text(
     "{reason}; 没有控制器时请加 --site 站点文件", "{reason}; without one, add --site SITE"
-)
-NOT_VALID = Text(
-    "站点 {site} 有误, 未读取任何设备", "the site {site} is not valid, nothing was read"
 )
 NOT_READABLE = Text("该点只写, 设备上没有可读的值", "the point is write-only on its device")
 RAW = Text("原始字节", "raw bytes")

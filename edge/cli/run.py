@@ -44,6 +44,8 @@ def run(site: Path, state: Path | None, observe: bool, socket: Path | None) -> i
     """Set up the log and hand over to the app."""
     from edge.app import run_site
     from edge.cli.logs import set_up
+    from edge.cli.site import load
 
+    loaded = load(site)
     set_up()
-    return run_site(site, state=state, observe=observe, socket=socket)
+    return run_site(loaded, state=state, observe=observe, socket=socket)
