@@ -14,15 +14,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import edge
-from edge.blocks.kind import Kind, references
+from edge.blocks.kind import Kind
 from edge.bus.runner import BusRunner
 from edge.errors import DriverError
 from edge.hmi.model import model
 from edge.hmi.view import Json, Refused, Values, both, number
-from edge.image.slots import Slot
 from edge.rules.explain import explain
 from edge.scan.alarms import AlarmState, State
-from edge.site.site import Site
+from edge.site.requests import requests
 from edge.text import Text
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class AppView:
         self._c = controller
         self._model = model(controller.site)
         self._started = controller.clock.wall()
-        self._names = _requesters(controller.site, kinds)
+        self._names = {(r.point, r.slot): r.id for r in requests(controller.site, kinds)}
 
     def model(self) -> Json:
         """What does not change while running."""
@@ -257,22 +256,6 @@ class AppView:
                 for d in runner.devices.values()
             ],
         }  # fmt: skip
-
-
-def _requesters(site: Site, kinds: Mapping[str, Kind]) -> dict[tuple[str, int], str]:
-    """Which rule, interlock or panel asks for a point at a slot."""
-    found = {
-        (reference.text, kinds[rule.kind].slot): rule.id
-        for rule in site.rules
-        for reference in references(rule.model)
-        if reference.role == "output"
-    }
-    for interlock in site.interlocks:
-        found |= {(name, int(Slot.PROTECT)): interlock.id for name in interlock.trip}
-    for panel in site.annunciators:
-        names = (panel.beacon, panel.buzzer, panel.relay)
-        found |= {(name, int(Slot.CONTROL)): panel.id for name in names if name is not None}
-    return found
 
 
 def _near(name: str, known: list[str]) -> Text:

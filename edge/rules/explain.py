@@ -13,11 +13,12 @@ from typing import Any
 
 from edge.blocks import KINDS
 from edge.blocks.expression import parse, quantity
-from edge.blocks.kind import Kind, layout, references
+from edge.blocks.kind import Kind, layout
 from edge.image import quality
 from edge.image.image import ProcessImage
 from edge.image.slots import NAMES_ZH, SLOTS, Slot
 from edge.rules.program import Programs
+from edge.site.requests import requests
 from edge.site.site import Interlock, Point, Role, Rule, Site
 from edge.text import Language, Text
 
@@ -108,7 +109,8 @@ class _Explainer:
         self._index = site.index()
         self._ordinal = {site.points[i].id: c for c, i in enumerate(programs.commandable)}
         self._makers = dict(_makers(site, kinds))
-        self._drivers = dict(_drivers(site, kinds))
+        self._requests = {(r.point, r.slot): r for r in requests(site, kinds)}
+        self._rules = {rule.id: rule for rule in site.rules}
 
     def point(self, name: str, above: tuple[str, ...]) -> Explanation:
         """`above` are the points on the way here: none is explained within itself."""
@@ -135,8 +137,9 @@ class _Explainer:
             return [self._makers[name]]
         if winner == Slot.PROTECT:
             return [i for i in self._site.interlocks if name in i.trip and self._tripped(i)]
-        rule = self._drivers.get((name, winner))
-        return [] if rule is None else [rule]
+        request = self._requests.get((name, winner))
+        rule = request and self._rules.get(request.id)
+        return [rule] if rule else []
 
     def _tripped(self, interlock: Interlock) -> bool:
         at = self._index.get(f"{interlock.id}.tripped")
@@ -179,14 +182,8 @@ class _Explainer:
         if slot == Slot.PROTECT:
             tripped = [i for i in self._site.interlocks if point.id in i.trip and self._tripped(i)]
             return ", ".join(f"interlocks.{i.id}" for i in tripped)
-        rule = self._drivers.get((point.id, slot))
-        if rule is not None:
-            return f"rules.{rule.id}"
-        panels = [
-            panel.id for panel in self._site.annunciators
-            if slot == Slot.CONTROL and point.id in (panel.beacon, panel.buzzer, panel.relay)
-        ]  # fmt: skip
-        return ", ".join(f"annunciators.{panel}" for panel in panels)
+        request = self._requests.get((point.id, slot))
+        return "" if request is None else f"{request.section}.{request.id}"
 
     def _source(self, point: Point) -> Text:
         """Where a value comes from that no rule makes: the poll, or the ladder of a setpoint."""
@@ -213,13 +210,6 @@ def _makers(site: Site, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, Rule |
             yield (f"{rule.id}.{published.name}" if published.name else rule.id), rule
     for interlock in site.interlocks:
         yield f"{interlock.id}.tripped", interlock
-
-
-def _drivers(site: Site, kinds: Mapping[str, Kind]) -> Iterator[tuple[tuple[str, int], Rule]]:
-    for rule in site.rules:
-        for reference in references(rule.model):
-            if reference.role == "output":
-                yield (reference.text, kinds[rule.kind].slot), rule
 
 
 def _slot_name(slot: int) -> Text:

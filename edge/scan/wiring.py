@@ -11,13 +11,16 @@ from edge.blocks.expression import ExpressionError, parse
 from edge.blocks.kind import Kind, references
 from edge.rules.compile import commandable
 from edge.scan.outputs import Wire
+from edge.site.requests import requests
 from edge.site.site import Point, Site
 
 
 def wires(site: Site, kinds: Mapping[str, Kind]) -> tuple[Wire, ...]:
     """Where each commandable point leads, and what it waits for."""
     index = site.index()
-    requesters = _requesters(site)
+    requesters: dict[str, set[str]] = {}
+    for request in requests(site, kinds):
+        requesters.setdefault(request.point, set()).add(request.id)
     sources = _sources(site, kinds)
     field = {
         point.id: (bus, point) for bus in site.buses for device in bus.devices
@@ -28,7 +31,7 @@ def wires(site: Site, kinds: Mapping[str, Kind]) -> tuple[Wire, ...]:
         point = site.points[at]
         name = point.id
         bus, config = field.get(name, (None, None))
-        rules = requesters.get(name, frozenset())
+        rules = frozenset(requesters.get(name, ()))
         needs = {n for rule in rules for n in _inputs(rule, sources, site, index)}
         readable = config is not None and config.readable
         if readable:
@@ -53,19 +56,6 @@ def wires(site: Site, kinds: Mapping[str, Kind]) -> tuple[Wire, ...]:
             )
         )
     return tuple(found)
-
-
-def _requesters(site: Site) -> dict[str, frozenset[str]]:
-    """The rules and interlocks that may ask for each commandable point."""
-    found: dict[str, set[str]] = {}
-    for rule in site.rules:
-        for reference in references(rule.model):
-            if reference.role == "output":
-                found.setdefault(reference.text, set()).add(rule.id)
-    for interlock in site.interlocks:
-        for name in interlock.trip:
-            found.setdefault(name, set()).add(interlock.id)
-    return {name: frozenset(rules) for name, rules in found.items()}
 
 
 def _sources(site: Site, kinds: Mapping[str, Kind]) -> dict[str, tuple[str, ...]]:

@@ -1,0 +1,37 @@
+"""Who may ask for which commandable point, and at which slot of its ladder.
+
+Read off the resolved site. Used by whoever explains an output or waits for what it depends on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from edge.blocks.kind import Kind, references
+from edge.image.slots import Slot
+from edge.site.site import Site
+
+
+class Request(NamedTuple):
+    """`section` is the site's: "rules", "interlocks" or "annunciators"; `id` is within it."""
+
+    point: str
+    slot: int
+    section: str
+    id: str
+
+
+def requests(site: Site, kinds: Mapping[str, Kind]) -> Iterator[Request]:
+    """Every request that rules, interlocks and panels can make."""
+    for rule in site.rules:
+        for reference in references(rule.model):
+            if reference.role == "output":
+                yield Request(reference.text, int(kinds[rule.kind].slot), "rules", rule.id)
+    for interlock in site.interlocks:
+        for point in interlock.trip:
+            yield Request(point, int(Slot.PROTECT), "interlocks", interlock.id)
+    for panel in site.annunciators:
+        for shown in (panel.beacon, panel.buzzer, panel.relay):
+            if shown is not None:
+                yield Request(shown, int(Slot.CONTROL), "annunciators", panel.id)
