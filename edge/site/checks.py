@@ -78,7 +78,8 @@ def check_requests(scene: Scene) -> Iterator[Problem]:
         if use.role != "target":
             continue
         rule = rules.get(use.owner)
-        slot = scene.kinds[rule.kind].slot if rule else Slot.PROTECT
+        own = Slot.PROTECT if use.owner in values else Slot.CONTROL  # an interlock, or a panel
+        slot = scene.kinds[rule.kind].slot if rule else own
         first = asked.setdefault((use.text, slot), use)
         agreed = use.owner in values and values[use.owner] == values.get(first.owner)
         if first is not use and not agreed:
