@@ -186,7 +186,10 @@ class Outputs:
             self._image.value[wire.at] = write.value
             self._image.quality[wire.at] = quality.GOOD
             self._image.stamp[wire.at] = now
-        if math.isnan(write.value) or (not wire.readable and wire.feedback == wire.at):
+        overtaken = (
+            write.value != self._sent[wire.ordinal]
+        )  # NaN, relinquished, is not to be followed
+        if overtaken or (not wire.readable and wire.feedback == wire.at):
             return
         self._check_at[wire.ordinal] = now + wire.output.settle
         self._next_check = min(self._next_check, now + wire.output.settle)

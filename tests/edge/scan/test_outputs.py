@@ -123,3 +123,14 @@ def test_failsafe_values() -> None:
         for explicit_only, expected in ((True, at_stop), (False, at_failure)):
             writes = rig.outputs.failsafe(1.0, explicit_only=explicit_only)
             assert [w.value for _, w in writes] == pytest.approx(expected, nan_ok=True)
+
+
+def test_the_acknowledgement_of_an_overtaken_value_proves_nothing() -> None:
+    """While a newer value is on its way nobody may say that the device did not follow it."""
+    rig = Rig(settle=5.0).released()
+    rig.step(50.0)
+    rig.step(70.0)
+    rig.outputs.written(Write("d", "d.out", 50.0, Slot.CONTROL), rig.now)
+    rig.read(OWN, 50.0)
+    rig.step(70.0, after=6.0)
+    assert rig.outputs.following[0]
