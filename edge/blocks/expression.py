@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -94,9 +95,12 @@ def parse(text: str) -> Expression:
     # A comment sign would silently cut off the rest; other scripts are typing slips (full-width).
     strange = re.search(r"[^\x20-\x22\x24-\x7e\s]", text)
     if strange:
+        plain = unicodedata.normalize("NFKC", strange.group())
+        known = "\uff01" <= strange.group() <= "\uff5e"  # full-width forms
         raise _error(
-            f"{strange.group()!r} is no part of an expression",
-            f"表达式不能含有 {strange.group()!r}",
+            f"{strange.group()!r} is no part of an expression"
+            + (f"; write the plain {plain!r}" if known else ""),
+            f"表达式不能含有 {strange.group()!r}" + (f"; 请改用半角 {plain!r}" if known else ""),
             strange.start(),
         )
     if not text.strip():

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from edge.schema.problem import Mark, Problem
-from edge.schema.syntax import syntax_text
+from edge.schema.syntax import syntax_text, typing_slip
 from edge.text import Text
 
 MOST_BYTES = 4_000_000
@@ -176,8 +176,13 @@ def _syntax(error: yaml.YAMLError, text: str, file: str) -> Problem:
     if not isinstance(error, yaml.MarkedYAMLError):
         return Problem("yaml-syntax", Mark(file, 1, 1), syntax_text("", "", ""))
     at = error.problem_mark or error.context_mark
+    if "quoted scalar" in (error.context or "") and "end of stream" in (error.problem or ""):
+        at = error.context_mark  # where it was opened
     line, column = (at.line, at.column) if at else (0, 0)
     lines = text.splitlines()
+    if slip := typing_slip(lines, line):
+        line, column, sentence = slip
+        return Problem("yaml-syntax", Mark(file, line + 1, column + 1), sentence)
     rest = lines[line][column:] if line < len(lines) else ""
     sentence = syntax_text(error.problem or "", error.context or "", rest)
     return Problem("yaml-syntax", Mark(file, line + 1, column + 1), sentence)

@@ -114,7 +114,12 @@ def _wrong_type(value: object, wanted: tuple[Text, ...]) -> Text:
         hint = Text("; 是文字就加引号", "; put it in quotes if it is a text")
     elif {_NUMBER, _WHOLE} & set(wanted) and isinstance(value, str) and _numeric(value):
         hint = Text("; 请去掉引号", "; drop the quotes")
-    return Text(f"应为{zh}, 而不是{found.zh}{hint.zh}", f"should be {en}, not {found.en}{hint.en}")
+        if not value.isascii():
+            hint = Text("; 请改用半角数字", "; write it with plain digits, not full-width ones")
+    return Text(
+        f"应为{' ' if zh[0].isascii() else ''}{zh}, 而不是{found.zh}{hint.zh}",
+        f"should be {en}, not {found.en}{hint.en}",
+    )
 
 
 def _described(value: object) -> Text:

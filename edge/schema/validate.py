@@ -18,6 +18,7 @@ from edge.schema.loader import Loc
 from edge.schema.model import Refusal, keys
 from edge.schema.problem import Mark, Problem
 from edge.schema.sentences import TYPES, sentence
+from edge.schema.syntax import full_width
 from edge.text import Text
 
 M = TypeVar("M", bound=BaseModel)
@@ -63,6 +64,8 @@ def unknown_key(where: Loc, marks: Marks, choices: Iterable[str]) -> Problem:
     """The problem of a key that nobody knows, with the nearest one that exists."""
     key = str(where[-1])
     hint = did_you_mean(key, choices)
+    if slip := full_width(key):
+        hint = Text(f"; {slip[1].zh}", f"; {slip[1].en}")
     text = Text(f'没有选项 "{key}"{hint.zh}', f'no option "{key}"{hint.en}')
     return Problem("unknown-key", marks.key(where), text)
 
@@ -103,7 +106,7 @@ class _Found:
         value = self.detail["input"]
         expected = str(self.detail.get("ctx", {}).get("expected", ""))
         choices = [word.strip(" '\"") for word in expected.replace(" or ", ", ").split(",")]
-        hint = did_you_mean(str(value), choices)
+        hint = did_you_mean(str(value), choices, listed=20)
         return Text(f'"{value}" 不可用{hint.zh}', f'"{value}" is not possible{hint.en}')
 
 

@@ -218,3 +218,41 @@ def test_what_json_writes_is_read_back(data: object) -> None:
     found = document(text)
     assert found.data == data
     assert found.value([]).line <= text.count("\n") + 1
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "plain"),
+    [
+        ("a：1\nb: 2", 1, 2, ":"),
+        ("a：\n  b: 1", 1, 2, ":"),
+        ("a: {b: 1， c: 2", 1, 9, ","),
+        ("a: {b: 低，c: {", 1, 9, ","),
+        ("a: ｛b: 1｝", 1, 4, "{"),
+        ("a:\n    b: 1\n　　c: 2\n    d: 3", 3, 1, "' '"),
+        ("a: “b: c”", 1, 4, '"'),
+    ],
+)
+def test_full_width_punctuation_is_named_where_it_stands(
+    text: str, line: int, column: int, plain: str
+) -> None:
+    """What a Chinese input method types breaks YAML: it is shown, with what is right."""
+    found = problem(text)
+
+    assert (found.mark.line, found.mark.column) == (line, column)
+    assert found.text.en.endswith(f"write the plain {plain}")
+    assert found.text.zh.endswith(f"请改用半角 {plain}")
+
+
+@pytest.mark.parametrize(
+    "text", ["a: {b: 压力低，请检查, c: {", 'a: {b: "x，y", c: {', "a: [1 # 一，2"]
+)
+def test_full_width_punctuation_in_prose_is_not_blamed(text: str) -> None:
+    """Chinese sentences, quoted texts and comments may have it."""
+    assert "full-width" not in problem(text).text.en
+
+
+def test_a_quotation_mark_that_is_never_closed_is_shown_where_it_was_opened() -> None:
+    """Not at the end of the file, where nothing is to be seen."""
+    found = problem('a: "x\nb: 1\nc: 2\n')
+
+    assert (found.mark.line, found.mark.column) == (1, 4)
