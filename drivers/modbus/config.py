@@ -20,7 +20,7 @@ PORT: Final = 502
 Table = Literal["holding", "input", "coil", "discrete"]
 TABLES: Final[tuple[Table, ...]] = ("holding", "input", "coil", "discrete")
 
-_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([^\s:/\[\]]+))(?::(\d{1,5}))?")
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?", re.ASCII)
 
 
 def split_address(text: str) -> tuple[str, int]:

@@ -178,14 +178,28 @@ def check(bus: BusConfig, device: FieldDevice) -> Iterator[tuple[str, Text]]:
     """What is wrong with a device's points that no record shows alone: (point, sentence)."""
     config: DeviceConfig = device.config
     cleared = [s for p in device.points if (s := spot_of(config, p)).clears]
+    driven: list[Spot] = []
     for point in device.points:
         spot = spot_of(config, point)
+        if point.writable:
+            yield from ((point.id, _DRIVEN.format(point=o.point)) for o in driven if _same(o, spot))
+            driven.append(spot)
         yield from ((point.id, text) for text in _wrong_place(config, point.config, spot))
         yield from ((point.id, text) for text in _wrong_use(config, point, spot))
         for other in cleared:
             shared = other.table == spot.table and _touches([other], spot.address, spot.end)
             if shared and not spot.clears:
                 yield point.id, _READ_ALONG.format(point=other.point)
+
+
+def _same(one: Spot, other: Spot) -> bool:
+    """Whether writing one changes the other; bits of a register may stand side by side."""
+    if one.table != other.table or not _touches([one], other.address, other.end):
+        return False
+    a, b = one.cell, other.cell
+    if a.bit is None or b.bit is None:
+        return True
+    return a.bit < b.bit + b.length and b.bit < a.bit + a.length
 
 
 def _wrong_place(config: DeviceConfig, where: PointConfig, spot: Spot) -> Iterator[Text]:
@@ -234,6 +248,10 @@ _NEEDS_READING = Text(
     "写寄存器中的位须先读, 但 access 为 write; 应为 read_write",
     "writing bits of a register means reading it first, but its access is write; it should be "
     "read_write",
+)
+_DRIVEN = Text(
+    "与输出 {point} 写同一处: 两者会互相覆盖",
+    "writes where output {point} writes: each would undo the other",
 )
 _READ_ALONG = Text(
     "与读后清零的 {point} 占同一寄存器: 读它会清零另一点",

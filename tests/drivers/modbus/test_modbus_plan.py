@@ -142,6 +142,30 @@ def test_check_refuses(config: dict[str, Any], options: dict[str, Any], words: s
     assert text.zh
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "refused"),
+    [
+        ({"coil": 2}, {"coil": 2}, True),
+        ({"holding": 0, "type": "f32"}, {"holding": 1}, True),
+        ({"holding": 0, "bit": 3}, {"holding": 0}, True),
+        ({"holding": 0, "bit": 2, "length": 2}, {"holding": 0, "bit": 3}, True),
+        ({"holding": 0, "bit": 2}, {"holding": 0, "bit": 3}, False),
+        ({"holding": 0}, {"holding": 1}, False),
+        ({"coil": 2}, {"holding": 2}, False),
+    ],
+)
+def test_check_refuses_two_outputs_in_one_place(
+    a: dict[str, Any], b: dict[str, Any], refused: bool
+) -> None:
+    """Two ladders that write the same coil or register would undo each other; an input may look."""
+    both = {"a": a | {"output": True}, "b": b | {"output": True}}
+    found = list(check(BUS, device({"read_modify_write": True}, both)))
+
+    assert [(point, "output a" in text.en) for point, text in found] == [("b", True)] * refused
+    watched = {"a": a | {"output": True}, "b": b}
+    assert not list(check(BUS, device({"read_modify_write": True}, watched)))
+
+
 def test_check_refuses_reading_along_what_clears() -> None:
     """A point in the same register as one that reading clears is refused."""
     options = {"a": {"holding": 4, "type": "u32", "clears": True}, "b": {"holding": 5}}
