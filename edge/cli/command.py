@@ -206,6 +206,8 @@ def spoken(error: click.UsageError) -> Text:
             close = error.possibilities or ()
         case click.MissingParameter(param=click.Parameter() as param):
             name = (param.metavar or param.human_readable_name).upper()
+            if isinstance(param, click.Option):
+                name = f"{param.opts[0]} {name}"
             text, close = Text(f"缺少 {name}", f"{name} is missing"), ()
         case click.BadParameter(param=click.Parameter() as param):
             name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name

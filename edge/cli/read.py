@@ -80,7 +80,7 @@ def read(points: Sequence[str], site: Path | None, as_json: bool, socket: str | 
 def lines(found: Json, spoken: Language) -> list[str]:
     """One point: the value that the controller would use, then every way to read its words."""
     if "code" in found:
-        return [f"{found['point']}  {found['text'][spoken]} [{found['code']}]"]
+        return [f"{found['point']}  {found['text'][spoken]}"]
     said = names_zh(found["quality"]) if spoken == "zh" else names(found["quality"])
     value = "--" if found["value"] is None else f"{found['value']:g} {found.get('unit', '')}"
     made = [f"{found['point']}  {value.rstrip()}  {' '.join(said)}".rstrip()]

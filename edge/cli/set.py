@@ -173,7 +173,8 @@ def _state(answer: Json, point: Shown) -> Text:
 
 
 NOT_WRITABLE = Text(
-    "{point} 不是可控点 (只读或属于消防)", "{point} cannot be commanded: it is read-only or fire"
+    "{point} 不是可控点: 不是输出 (站点里加 output: true 才能写), 或属于消防",
+    "{point} cannot be commanded: it is no output (output: true in the site makes it one), or fire",
 )
 STILL_GOING = Text(
     "{wait}后仍未完成; 命令继续有效, 用 edge watch 查看",

@@ -33,6 +33,7 @@ HELD = "bold blue"
 BAD = "dim italic"
 TITLE = "bold"
 WIDE = 150  # columns from which outputs stand beside the inputs
+OWNED = 68  # columns below which (a telephone) nobody's requests are shown
 NAMED = 96  # columns from which a list of points has room for names
 
 
@@ -101,7 +102,8 @@ def _headline(scene: Scene, width: int) -> Rich:
         left.append(Rich(f" {OBSERVING.of(scene.language)}", HELD))
     scan = scene.health["scan"]["p99_ms"]
     mark = "" if scene.snapshot["clock"] == "trusted" else "? "
-    right = f"{SCAN.of(scene.language).format(ms=scan)}  {mark}{time:%H:%M:%S} "
+    right = f"{SCAN.of(scene.language).format(ms=scan)}  " if width >= OWNED else " "
+    right += f"{mark}{time:%H:%M:%S} "
     line = _row(left, width - cell_len(right))
     return _row([_pad(line, width - cell_len(right), "left"), Rich(right)], width)
 
@@ -201,7 +203,7 @@ def _columns(points: Sequence[Shown], width: int) -> tuple[int, int, int, int, i
     """Widths of id, name, value, quality with age, owner."""
     value, quality = 12, 17
     owner = 0
-    if any(p.role in ("output", "setpoint") for p in points):
+    if width >= OWNED and any(p.role in ("output", "setpoint") for p in points):
         owner = 26 + min(15, max(0, width - 80) // 2)
     left = width - owner - value - quality
     longest = max((len(p.id) for p in points), default=8) + 2

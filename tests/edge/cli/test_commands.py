@@ -108,6 +108,7 @@ def test_without_a_controller_the_sentence_says_how_to_start_one() -> None:
         (("wacth",), 'there is no command "wacth"; did you mean "watch"?'),
         (("watch", "--onse"), "there is no option --onse; did you mean --once?"),
         (("set", "v3.position"), "VALUE is missing"),
+        (("set", "v3.position", "65"), "--for DURATION is missing"),
         (("completion", "tcsh"), "tcsh"),
         (("set", "v3.position", "65", "--for", "30"), "30"),
     ],

@@ -46,7 +46,7 @@ MANY = POINTS + tuple((f"floor{i}.temperature", f"{i}层温度", f"Floor {i}", "
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])
-@pytest.mark.parametrize("size", [(80, 24), (100, 30), (120, 40), (200, 60), (60, 15)])
+@pytest.mark.parametrize("size", [(80, 24), (100, 30), (120, 40), (200, 60), (60, 15), (40, 24)])
 @pytest.mark.parametrize("alarms", [0, 1, 5, 40])
 @pytest.mark.parametrize("points", [POINTS, MANY])
 def test_the_screen_fits_its_terminal(
@@ -179,3 +179,11 @@ def test_a_wide_terminal_has_outputs_beside_inputs() -> None:
     lines = screen(scene(FakeView()), 170, 30)
 
     assert any("booster.p1.run" in line and "lobby.lux" in line for line in lines)
+
+
+def test_a_telephone_shows_names_values_and_ages() -> None:
+    """40 columns: the requests give way, the name of the point does not."""
+    lines = screen(scene(FakeView(POINTS), "zh"), 40, 24)
+
+    assert any(line.startswith("v3.position") for line in lines)
+    assert not any("给定" in line for line in lines)
