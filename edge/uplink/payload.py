@@ -80,7 +80,7 @@ def dictionary(site: Site) -> dict[str, str]:
         device, name = place(point)
         devices.setdefault(device, {})[name] = _meaning(point, grants.get(point.id))
     return {
-        f"meta/{device}": dump({"device": device, "cfg": site.digest, "points": points})
+        f"meta/{device}": dump({"device": device, "cfg": f"sha256:{site.digest}", "points": points})
         for device, points in devices.items()
     }
 
