@@ -52,6 +52,9 @@ def lines(health: Json, now: float, spoken: Language) -> list[str]:
             up=duration_text(now - health["started"], spoken), **scan,
         )
     ]  # fmt: skip
+    told = health["events"]
+    if told.get("store-full", 0) > told.get("store-back", 0):
+        made.append(DISK.of(spoken))
     for bus in health["buses"]:
         made.append(bus_text(bus, spoken))
         made += ["  " + device_text(device, now, spoken) for device in bus["devices"]]
@@ -84,6 +87,10 @@ def uplink_text(uplink: Json, spoken: Language) -> str:
     return UPLINK.of(spoken).format(**uplink, state=state)
 
 
+DISK = Text(
+    "磁盘不可写: 控制照常, 但数据不再落盘; 请清理磁盘 (原因见日志)",
+    "the disk CANNOT BE WRITTEN: control goes on, nothing is kept; make room (see the log)",
+)
 UP = Text("正常", "up")
 DOWN = Text("中断", "DOWN")
 HEAD = Text(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
+import sys
 from pathlib import Path
 
 import click
 
-from edge.cli.command import command, option
+from edge.cli.command import command, language, option
 from edge.text import Text
 
 
@@ -47,5 +50,7 @@ def run(site: Path, state: Path | None, observe: bool, socket: Path | None) -> i
     from edge.cli.site import load
 
     loaded = load(site)
+    if "EDGE_LANG" in os.environ or sys.stderr.isatty():  # a person reads: in his language
+        loaded = dataclasses.replace(loaded, language=language())
     set_up()
     return run_site(loaded, state=state, observe=observe, socket=socket)

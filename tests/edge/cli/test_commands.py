@@ -327,6 +327,36 @@ def test_health_names_the_silent_device(running: Running) -> None:
     assert json.loads(edge("health", "--json").output)["uplinks"][0]["backlog"] == 12
 
 
+def test_health_says_that_the_disk_cannot_be_written(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the line in the log that it began to the one that it is over."""
+    whole = running.view.health()
+    counts: dict[str, int] = {"store-full": 2, "store-back": 1}
+    monkeypatch.setattr(running.view, "health", lambda: whole | {"events": counts})
+
+    assert "CANNOT BE WRITTEN" in edge("health").output
+    counts["store-back"] = 2
+    assert "CANNOT BE WRITTEN" not in edge("health").output
+
+
+def test_the_log_of_run_speaks_the_language_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """--lang wins over the site; without it a log that nobody watches has the site's language."""
+    spoken: list[str] = []
+    monkeypatch.setattr("edge.app.run_site", lambda site, **_: spoken.append(site.language) or 0)
+    monkeypatch.setattr("edge.cli.logs.set_up", lambda: None)
+    site = str(Path(__file__).parents[3] / "config" / "first-device")
+
+    edge("run", site, lang="zh")
+    monkeypatch.delenv("EDGE_LANG")
+    monkeypatch.setenv("LANG", "zh_CN.UTF-8")
+    CliRunner().invoke(group, ["run", site])
+
+    assert spoken == ["zh", "en"]
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script_for_the_shell(shell: str) -> None:
     """The script calls back into `edge` with click's variable."""
