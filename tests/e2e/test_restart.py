@@ -96,6 +96,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             wait_until(lambda: _states(controller) == {"HYDRANT_P_LOW": "ACKED"}, "acknowledged")
             plant.let_go(ACKNOWLEDGE)
             platform.wait_for(sent, "VERIFIED")
+            wait_until(
+                lambda: plant.read("io", "relay2") == 0 and plant.read("io", "relay1") == 1,
+                "the panel shows that the alarm is acknowledged",
+            )
             yield Stage(plant, platform, controller, site)
         print(controller.tail())
 
