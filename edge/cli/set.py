@@ -27,6 +27,7 @@ from edge.cli.points import Shown, duration_text, number_text, unknown
 from edge.text import Text
 
 VALID = 60.0  # seconds in which the command must be taken
+PATIENCE = 2.0  # seconds after which a person wants to know what it waits for
 WAIT = 120.0  # seconds after which we stop looking; the controller goes on
 FINAL = frozenset(
     {"VERIFIED", "WRITTEN_UNVERIFIED", "MISMATCH", "TIMEOUT", "REJECTED", "EXPIRED", "SUPERSEDED",
@@ -144,6 +145,7 @@ def _value(text: str, point: Shown) -> float:
 def _follow(client: Client, point: Shown, answer: Json) -> int:
     """Print each new state until the last one; leaving early does not stop the command."""
     deadline = time.monotonic() + WAIT
+    impatient = time.monotonic() + PATIENCE
     said = ""
     while True:
         if answer["state"] != said:
@@ -151,6 +153,10 @@ def _follow(client: Client, point: Shown, answer: Json) -> int:
             say(_state(answer, point))
         if said in FINAL:
             return OK if said in DONE else REFUSED
+        if said == "ACCEPTED" and time.monotonic() > impatient:
+            impatient = deadline
+            for note in client.get(place("explain", point.id)).get("notes", ()):
+                say(Text(**note))
         if time.monotonic() > deadline:
             say(STILL_GOING, wait=duration_text(WAIT, language()))
             return REFUSED
@@ -197,5 +203,5 @@ STATES = {
     "EXPIRED": Text("命令已过期", "the command expired"),
     "SUPERSEDED": Text("被后来的命令取代", "superseded by a later command"),
     "CANCELLED": Text("已取消", "cancelled"),
-    "REVERTED": Text("已交还自动 {code}", "given back to automatic {code}"),
+    "REVERTED": Text("已交还自动: {reason}", "given back to automatic: {reason}"),
 }

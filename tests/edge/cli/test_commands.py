@@ -268,6 +268,35 @@ def test_set_says_why_it_was_refused(
     assert said in result.output + result.stderr
 
 
+def test_set_says_what_an_accepted_command_waits_for(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No silence until the time is over: the note of `edge explain`, then why it ended."""
+    accept, explain = FakeView.command, FakeView.explain
+    over = {"state": "REVERTED", "text": {"zh": "授权到期", "en": "the lease is over"}}
+
+    async def waiting(self: FakeView, envelope: dict[str, object], user: str) -> dict[str, object]:
+        answer = await accept(self, envelope, user)
+        self.commands[answer["id"]] |= {"state": "ACCEPTED"}
+        return self.commands[answer["id"]]
+
+    def noted(self: FakeView, point: str) -> dict[str, object]:
+        for command in self.commands.values():
+            command |= over
+        return explain(self, point) | {"notes": [{"zh": "启动延时中", "en": "start-up delay"}]}
+
+    monkeypatch.setattr(FakeView, "command", waiting)
+    monkeypatch.setattr(FakeView, "explain", noted)
+    monkeypatch.setattr("edge.cli.set.PATIENCE", 0.0)
+
+    result = edge("set", "v3.position", "65", "--for", "1min")
+
+    assert result.exit_code == 1
+    assert result.output.splitlines() == [
+        "accepted", "start-up delay", "given back to automatic: the lease is over",
+    ]  # fmt: skip
+
+
 def test_a_valve_that_does_not_follow_is_a_failure(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
