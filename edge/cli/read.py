@@ -80,7 +80,8 @@ def read(points: Sequence[str], site: Path | None, as_json: bool, socket: str | 
 def lines(found: Json, spoken: Language) -> list[str]:
     """One point: the value that the controller would use, then every way to read its words."""
     if "code" in found:
-        return [f"{found['point']}  {found['text'][spoken]}"]
+        end = f" [{found['code']}]"  # a controller's answer has it already
+        return [f"{found['point']}  {found['text'][spoken].removesuffix(end)}{end}"]
     said = names_zh(found["quality"]) if spoken == "zh" else names(found["quality"])
     value = "--" if found["value"] is None else f"{found['value']:g} {found.get('unit', '')}"
     made = [f"{found['point']}  {value.rstrip()}  {' '.join(said)}".rstrip()]

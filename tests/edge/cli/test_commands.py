@@ -341,7 +341,7 @@ def test_read_goes_on_after_a_device_that_does_not_answer(running: Running) -> N
     result = edge("read", "lobby", "booster")
 
     assert result.exit_code == 1
-    assert "lobby.lux  the device does not answer [READ_FAILED]" in result.output
+    assert "lobby.lux  the device does not answer [READ_FAILED]\n" in result.output
     assert "booster.pressure  0.4 MPa" in result.output
 
 
