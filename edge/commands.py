@@ -229,17 +229,21 @@ class Commands:
         if subject.point.role is Role.SETPOINT:
             seen = float(self._image.target[subject.ordinal])
         independent = output.feedback is not None or subject.point.role is Role.SETPOINT
-        if abs(seen - hold.value) <= max(output.tolerance, 1e-9):
-            if independent:
-                self._proceed(hold, State.VERIFIED, wall)
-            elif now - hold.wins >= output.settle:
+        there = abs(seen - hold.value) <= max(output.tolerance, 1e-9)
+        if there and independent and _moved(hold, seen):
+            self._proceed(hold, State.VERIFIED, wall)
+            return
+        if there and not independent:
+            if now - hold.wins >= output.settle:
                 self._proceed(hold, State.WRITTEN_UNVERIFIED, wall)
             return
         travel = abs(hold.value - hold.began) / output.rate
         travel = travel if math.isfinite(travel) else 0.0
         if now - hold.wins < output.settle + TRAVEL * travel + SLACK:
             return
-        if math.isnan(seen):
+        if there:  # near enough already before: that it stands there proves no movement
+            self._proceed(hold, State.WRITTEN_UNVERIFIED, wall)
+        elif math.isnan(seen):
             self._proceed(hold, State.TIMEOUT, wall, "NO_FEEDBACK", point=hold.point)
         else:
             self._proceed(
@@ -375,6 +379,12 @@ class Commands:
             self._end(hold, code, wall=wall)
             return
         self._begin(hold, subject)
+
+
+def _moved(hold: Hold, seen: float) -> bool:
+    """Whether at least half the way was made: a stuck valve is within tolerance of a small step."""
+    way = abs(hold.value - hold.began)
+    return math.isnan(way) or abs(seen - hold.value) <= max(way / 2, 1e-9)
 
 
 def _number(value: float) -> float | None:

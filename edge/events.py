@@ -133,6 +133,10 @@ COMMANDS_UNHEARD = _event(
     "commands-unheard", "error", "上行 {uplink}: 服务器拒绝订阅 {topic} ({reason}), 收不到命令",
     "uplink {uplink}: the broker refuses the subscription to {topic} ({reason}): no commands",
 )  # fmt: skip
+STATE_GONE = _event(
+    "state-gone", "error", "状态目录 {directory} 已被删除, 此后不再保存; 请尽快重启控制器",
+    "the state directory {directory} is gone and nothing is kept any more: restart the controller",
+)  # fmt: skip
 STATE_UNREADABLE = _event(
     "state-unreadable", "warning", "保存的状态 {what} 来自其他版本或已损坏, 不予采用",
     "the kept state {what} is of another version or damaged: it is not taken up",

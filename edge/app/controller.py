@@ -36,6 +36,7 @@ from edge.events import (
     OBSERVING,
     SCAN_OVERRUN,
     STARTED,
+    STATE_GONE,
     STOPPED,
     STOPPING,
     Events,
@@ -100,6 +101,7 @@ class Controller:
         )  # fmt: skip
         self.view = AppView(self, kinds)
         self.recorded: asyncio.Future[int] | None = None  # the journal's promise for an answer
+        self._directory_gone = False
         self._notify = Notify()
         self._fed = 0.0
         self._last = 0.0
@@ -305,4 +307,12 @@ class Controller:
             if now >= keep:
                 keep = now + retain.EVERY
                 retain.save(self.journal, self.clock, self.scan)
+            self._look_at_directory()
             await asyncio.sleep(1.0)
+
+    def _look_at_directory(self) -> None:
+        """Somebody may delete it: SQLite goes on with files that nobody will ever find again."""
+        gone = not (self.directory / "lock").exists()
+        if gone and not self._directory_gone:
+            self.events.emit(STATE_GONE, directory=self.directory)
+        self._directory_gone = gone

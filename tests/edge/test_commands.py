@@ -342,6 +342,24 @@ def test_stuck_valve_is_a_mismatch() -> None:
     assert plant.answers[-1].feedback == 80
 
 
+def test_stuck_valve_is_not_proved_by_a_small_step() -> None:
+    """Within tolerance of where it stood already: written, but nothing shows that it moved."""
+    plant = Plant()
+    plant.valve_works = False
+    plant.remote(value=78.5)
+    plant.run(30)
+    assert plant.course("c1")[-1] == "WRITTEN_UNVERIFIED"
+    assert "VERIFIED" not in plant.course("c1")
+
+
+def test_small_step_that_is_made_is_verified() -> None:
+    """More than half of the way is proof."""
+    plant = Plant()
+    plant.remote(value=78.5)
+    plant.run(5)
+    assert plant.course("c1")[-1] == "VERIFIED"
+
+
 def test_silent_feedback_is_a_timeout() -> None:
     """Without a usable feedback nothing is called verified or mismatched."""
     plant = Plant()

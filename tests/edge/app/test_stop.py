@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from drivers import DRIVERS
 from edge.app import build
 from edge.blocks import KINDS
+from edge.events import STATE_GONE
 from edge.site.load import load_site
 from tests.support.mosquitto import free_port
 
@@ -54,3 +58,28 @@ def test_last_record_of_the_journal_reaches_the_outbox(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "outbox-cloud.db")) as outbox:
         kept = [body for (body,) in outbox.execute("SELECT body FROM message ORDER BY id")]
     assert ['"kind":"alarm"' in body for body in kept].count(True) == 1
+
+
+@pytest.mark.slow
+def test_a_deleted_state_directory_is_noticed_once(tmp_path: Path) -> None:
+    """SQLite would go on writing files that nobody finds again: one event says so."""
+    path = tmp_path / "site.yaml"
+    path.write_text(SITE.format(port=free_port()))
+    state = tmp_path / "state"
+
+    async def main() -> None:
+        site = load_site(path, DRIVERS, KINDS)
+        controller = build(site, state=state, socket=tmp_path / "edge.sock")
+        stop: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        run = asyncio.create_task(controller.run(stop))
+        await controller.started.wait()
+        shutil.rmtree(state)
+        noticed = asyncio.Event()
+        controller.events.watch(lambda event, _: noticed.set() if event is STATE_GONE else None)
+        await asyncio.wait_for(noticed.wait(), 20)
+        await asyncio.sleep(1.5)  # it looks each second
+        stop.set_result("test")
+        await run
+        assert controller.events.counts["state-gone"] == 1
+
+    asyncio.run(main())
