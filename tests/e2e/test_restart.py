@@ -151,8 +151,13 @@ def test_stopped_beside_running_equipment(stage: Stage) -> None:
 
     def stop() -> None:
         codes.append(stage.controller.stop())
+
+        def driven() -> bool:  # acknowledged before it ended, shown by the model at its next tick
+            outputs = stage.plant.outputs()
+            return {name: outputs[name] for name in explicit} == explicit
+
+        wait_until(driven, "the explicit failsafe values are driven")
         after = stage.plant.outputs()
-        assert {name: after[name] for name in explicit} == explicit
         rest = [name for name in before if name not in explicit]
         assert {n: after[n] for n in rest} == pytest.approx({n: before[n] for n in rest}, abs=0.5)
 
