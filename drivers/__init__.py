@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
 from drivers.bacnet import BACNET
@@ -12,5 +11,5 @@ from drivers.sim import SIM
 from edge.driver import DriverKind
 
 DRIVERS: Mapping[str, DriverKind] = MappingProxyType(
-    {"bacnet": BACNET, "modbus": MODBUS, "sim": replace(SIM, simulated=True)}
+    {"bacnet": BACNET, "modbus": MODBUS, "sim": SIM}
 )

@@ -169,8 +169,9 @@ def sim_kind(rig: Rig | None = None, line: Line | None = None) -> DriverKind:
         return SimDriver(bus, devices, mine, state)
 
     return DriverKind(
-        name="sim", bus=SimBus, device=SimDevice, point=SimPoint, plan=plan, connect=connect
-    )
+        name="sim", bus=SimBus, device=SimDevice, point=SimPoint, plan=plan, connect=connect,
+        simulated=True,
+    )  # fmt: skip
 
 
 SIM = sim_kind()

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from edge.blocks.kind import AlarmTemplate, Kind
 from edge.driver import FieldDevice, Poll
@@ -154,13 +155,13 @@ class _Builder:
             for point in self._published(rule):
                 self._own(point, rule.source)
         for id, interlock in self.parts.interlocks.items():
-            self._own(_tripped(id, interlock.options.name), interlock.source)
+            self._own(_TRIPPED.of(id, interlock.options.name), interlock.source)
         for device in self.parts.devices.values():
-            self._own(_online(device.id, device.options.name), device.source)
+            self._own(_ONLINE.of(device.id, device.options.name), device.source)
             if self._drives(device):
-                self._own(_following(device.id, device.options.name), device.source)
+                self._own(_FOLLOWING.of(device.id, device.options.name), device.source)
         for uplink in self.parts.uplinks.values():
-            self._own(_online(uplink.id, None), uplink.source)
+            self._own(_ONLINE.of(uplink.id, None), uplink.source)
 
     def _drives(self, device: DevicePart) -> bool:
         points = (self.points.get(f"{device.id}.{part.id}") for part in device.points)
@@ -322,31 +323,31 @@ def _file(folder: Path, name: str | None) -> Path | None:
     return None if name is None else folder / name
 
 
-def _online(id: str, name: Text | None) -> Point:
-    shown = name or Text(id, id)
-    labels = {0: Text("离线", "offline"), 1: Text("在线", "online")}
-    return virtual(
-        f"{id}.online", "", Text(f"{shown.zh} 在线", f"{shown.en} online"),
-        low=0.0, high=1.0, labels=labels,
-    )  # fmt: skip
+class _Flag(NamedTuple):
+    """A virtual point `<id>.<word>` that is 0 or 1, of a device, an uplink or an interlock."""
+
+    word: str
+    text: Text
+    off: Text
+    on: Text
+
+    def of(self, id: str, name: Text | None) -> Point:
+        shown = name or Text(id, id)
+        text = Text(f"{shown.zh} {self.text.zh}", f"{shown.en} {self.text.en}")
+        labels = {0: self.off, 1: self.on}
+        return virtual(f"{id}.{self.word}", "", text, low=0.0, high=1.0, labels=labels)
 
 
-def _following(id: str, name: Text | None) -> Point:
-    shown = name or Text(id, id)
-    labels = {0: Text("未跟随", "does not follow"), 1: Text("跟随", "follows")}
-    return virtual(
-        f"{id}.following", "", Text(f"{shown.zh} 控制生效", f"{shown.en} follows"),
-        low=0.0, high=1.0, labels=labels,
-    )  # fmt: skip
-
-
-def _tripped(id: str, name: Text | None) -> Point:
-    shown = name or Text(id, id)
-    labels = {0: Text("正常", "normal"), 1: Text("动作", "tripped")}
-    return virtual(
-        f"{id}.tripped", "", Text(f"{shown.zh} 联锁动作", f"{shown.en} tripped"),
-        low=0.0, high=1.0, labels=labels,
-    )  # fmt: skip
+_ONLINE = _Flag("online", Text("在线", "online"), Text("离线", "offline"), Text("在线", "online"))
+_FOLLOWING = _Flag(
+    "following",
+    Text("控制生效", "follows"),
+    Text("未跟随", "does not follow"),
+    Text("跟随", "follows"),
+)
+_TRIPPED = _Flag(
+    "tripped", Text("联锁动作", "tripped"), Text("正常", "normal"), Text("动作", "tripped")
+)
 
 
 def _covers(device: FieldDevice, polls: tuple[Poll, ...]) -> None:
