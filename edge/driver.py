@@ -13,9 +13,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from edge.events import Event
 from edge.image.image import Bits, Floats
 from edge.schema.model import Model
 from edge.text import Text
+
+Kept = dict[str, Any]
+"""What a driver keeps of a device, as plain JSON; see `Host.keep`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +90,36 @@ class Write:
     slot: int
 
 
+class Host(Protocol):
+    """What a driver may ask of the bus task that owns it. Every call returns at once."""
+
+    writes: bool
+    """False while only observing: the driver writes nothing of its own accord either."""
+
+    def deliver(self, poll: Poll, sample: Sample) -> None:
+        """Take a sample that nobody asked for (COV); copied before this returns."""
+        ...
+
+    def emit(self, event: Event, **fields: Any) -> None:
+        """Tell of something that a technician should know; once per cause, not per request."""
+        ...
+
+    def recall(self, device: str) -> Kept:
+        """What the driver kept of a device, over reconnects and restarts; {} for nothing."""
+        ...
+
+    def keep(self, device: str, kept: Kept) -> None:
+        """Replace what is kept of a device. For what is learned rarely: it goes to the disk."""
+        ...
+
+
 class Driver(Protocol):
     """One connection. Made by `DriverKind.connect`; entered to connect, left to close.
 
-    Called by one bus task only, never concurrently. Every method raises only `DriverError`s:
-    `LinkDown` means that the context must be left and entered again before the next call; after
-    any other error, and after a cancellation, the driver itself sees to it that a late answer is
-    never taken for the next one.
+    Called by one bus task only; concurrently only for as many reads as the bus model's `pipeline`
+    says (1 where it has none). Every method raises only `DriverError`s: `LinkDown` means that the
+    context must be left and entered again before the next call; after any other error, and after a
+    cancellation, the driver itself sees to it that a late answer is never taken for the next one.
     """
 
     async def read(self, poll: Poll) -> Sample:
@@ -103,20 +130,27 @@ class Driver(Protocol):
         """Write in order; returns when the device has acknowledged all of them."""
         ...
 
+    async def probe(self, device: str) -> None:
+        """Ask a silent device for as little as possible; any answer, a refusal too, returns."""
+        ...
+
+    async def holds(self, write: Write) -> bool | None:
+        """Whether the device holds what `write` would write; None when it cannot be read.
+
+        Asked before a write whose outcome is unknown is repeated.
+        """
+        ...
+
     async def raw(self, device: str, point: str) -> bytes:
         """The bytes behind one point as they came over the wire; for `edge read`."""
         ...
 
 
-Deliver = Callable[[Poll, Sample], None]
-"""Takes a sample that nobody asked for (COV); called on the loop, copies at once."""
-
-
 class Connect(Protocol):
-    """Makes a driver without any I/O; `deliver` is for samples that arrive unasked."""
+    """Makes a driver without any I/O."""
 
     def __call__(
-        self, bus: Any, devices: Sequence[FieldDevice], polls: Sequence[Poll], deliver: Deliver
+        self, bus: Any, devices: Sequence[FieldDevice], polls: Sequence[Poll], host: Host
     ) -> AbstractAsyncContextManager[Driver]: ...
 
 
@@ -136,7 +170,12 @@ class DriverKind:
     driver's codec alone, for `edge check`; `device` is the profile's device options as written, for
     what points take from them (a word order). A wrong length is a ValueError.
 
-    Models may say more, as properties. `claims: tuple[str, ...]` of a bus is what it alone uses on
+    `cost(bus, poll)` is how many seconds of its bus a poll takes, where that can be calculated
+    (a serial line); None where it cannot. `learned(device, kept)` says what a driver has kept of a
+    device (`Host.keep`), one sentence each, for `edge check --plan`; nothing for what no longer
+    fits the device.
+
+    Models may say more, as properties. `pipeline: int` of a bus is how many reads may be under way. `claims: tuple[str, ...]` of a bus is what it alone uses on
     this machine ("/dev/ttyUSB0", "udp 47808"), of a device what it alone uses on its bus
     ("unit 1"): nobody else may. Of a point, `commandable: bool` says that it is an output by nature
     (BACnet analog-output), without `output: true`, and `readable: bool` whether it can be read.
@@ -150,5 +189,7 @@ class DriverKind:
     connect: Connect
     vector: Callable[[Any, bytes, Mapping[str, Any]], float] | None = None
     check: Callable[[Any, FieldDevice], Iterable[tuple[str, Text]]] | None = None
+    cost: Callable[[Any, Poll], float | None] | None = None
+    learned: Callable[[FieldDevice, Kept], Iterable[Text]] | None = None
     priorities: bool = False
     simulated: bool = False

@@ -35,13 +35,28 @@ class DeviceTimeout(DriverError):
 class DeviceRefused(DriverError):
     """The device answered with an error of its protocol.
 
-    `permanent` says that asking again the same way cannot help (wrong function, wrong address).
+    `permanent` says that asking again the same way cannot help (wrong function, wrong address); it
+    is left alone for `rest` seconds. `again` are the pauses after which it is asked again out of
+    turn before the refusal counts (a busy device: 1 s, three times). `unsure`: a write may have
+    been carried out all the same and must be read back before it is repeated.
     """
 
-    def __init__(self, reason: Text, code: str, *, permanent: bool = False) -> None:
+    def __init__(
+        self,
+        reason: Text,
+        code: str,
+        *,
+        permanent: bool = False,
+        rest: float = 60.0,
+        again: tuple[float, ...] = (),
+        unsure: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.code = code
         self.permanent = permanent
+        self.rest = rest
+        self.again = again
+        self.unsure = unsure
 
 
 class BadAnswer(DriverError):

@@ -9,15 +9,15 @@ from typing import Any
 from drivers.bacnet import codec
 from drivers.bacnet.config import BusConfig, DeviceConfig, PointConfig
 from drivers.bacnet.plan import check, plan
-from edge.driver import Deliver, Driver, DriverKind, FieldDevice, Poll
+from edge.driver import Driver, DriverKind, FieldDevice, Host, Poll
 
 
 def _connect(
-    bus: Any, devices: Sequence[FieldDevice], polls: Sequence[Poll], deliver: Deliver
+    bus: Any, devices: Sequence[FieldDevice], polls: Sequence[Poll], host: Host
 ) -> AbstractAsyncContextManager[Driver]:
     from drivers.bacnet.driver import connect  # noqa: PLC0415 - a quarter of a second to import
 
-    return connect(bus, devices, polls, deliver)
+    return connect(bus, devices, polls, host)
 
 
 def _vector(config: Any, raw: bytes, device: Mapping[str, Any]) -> float:

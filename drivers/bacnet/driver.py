@@ -20,7 +20,7 @@ from drivers.bacnet.codec import Property, Refusal
 from drivers.bacnet.config import BusConfig, DeviceConfig
 from drivers.bacnet.link import Link
 from drivers.bacnet.point import OURS, WRONG_MAP, Known, priority
-from edge.driver import Deliver, Driver, FieldDevice, Poll, Sample, Write
+from edge.driver import Driver, FieldDevice, Host, Poll, Sample, Write
 from edge.errors import BadAnswer, DeviceRefused
 from edge.image import quality
 from edge.image.image import Bits, Floats
@@ -176,6 +176,21 @@ class BacnetDriver:
         except codec.Malformed as error:
             raise _bad_answer(device, error) from None
 
+    async def probe(self, device: str) -> None:
+        """Ask for one value only."""
+        point = next(p for id_, p in self._points.items() if id_.startswith(f"{device}."))
+        await self._ask(self._instances[device], point.target)
+
+    async def holds(self, write: Write) -> bool | None:
+        """Compare the present value; whose priority it has is not known from it."""
+        if math.isnan(write.value):
+            return None
+        point = self._points[write.point]
+        value, bits = point.take_value(
+            await self._value(self._instances[write.device], point.target)
+        )
+        return None if bits & quality.BAD else value == write.value
+
     async def raw(self, device: str, point: str) -> bytes:
         """The value as application-tagged bytes."""
         return await self._value(self._instances[device], self._points[point].target)
@@ -275,7 +290,7 @@ def _encoded(point: Known, value: float) -> bytes:
 
 
 def connect(
-    bus: BusConfig, devices: Sequence[FieldDevice], polls: Sequence[Poll], deliver: Deliver
+    bus: BusConfig, devices: Sequence[FieldDevice], polls: Sequence[Poll], host: Host
 ) -> AbstractAsyncContextManager[Driver]:
-    """Make the driver of one bus. `deliver` stays unused: nothing is subscribed to."""
+    """Make the driver of one bus. `host.deliver` stays unused: nothing is subscribed to."""
     return BacnetDriver(bus, devices, polls)

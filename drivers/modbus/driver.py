@@ -7,6 +7,7 @@ this, one call at a time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -18,7 +19,7 @@ from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig, split_ad
 from drivers.modbus.link import Link, open_tcp
 from drivers.modbus.parts import PROBES, Part, Reading
 from drivers.modbus.plan import FUNCTIONS, Block, Spot, Unit, spot_of, unit_of
-from edge.driver import Deliver, FieldDevice, Poll, Sample, Write
+from edge.driver import FieldDevice, Host, Poll, Sample, Write
 from edge.errors import DeviceRefused, LinkDown
 from edge.text import Text
 
@@ -87,6 +88,29 @@ class ModbusDriver:
         for write in writes:
             if not math.isnan(write.value):
                 await self._write(write.device, self._spots[write.device, write.point], write.value)
+
+    async def probe(self, device: str) -> None:
+        """Read the device's smallest point."""
+        spots = [s for (id_, _), s in self._spots.items() if id_ == device and not s.clears]
+        with contextlib.suppress(DeviceRefused):
+            await self._read_raw(self._units[device], min(spots, key=lambda s: s.size))
+
+    async def holds(self, write: Write) -> bool | None:
+        """Compare the registers with what would be written, bit by bit."""
+        spot = self._spots[write.device, write.point]
+        if math.isnan(write.value) or spot.clears:
+            return None
+        try:
+            present = await self._read_raw(self._units[write.device], spot)
+        except DeviceRefused:
+            return None
+        if spot.table == "coil":
+            return present[0] == raw_number(spot.cell, write.value)
+        mask = encode(Cell(0, order=spot.cell.order), bit_mask(spot.cell))
+        wanted = encode(spot.cell, write.value)
+        if spot.cell.bit is None:
+            return present == wanted
+        return all(p & m == w for p, m, w in zip(present, mask, wanted, strict=True))
 
     async def raw(self, device: str, point: str) -> bytes:
         """The point's registers as on the wire (for coils and discrete inputs one byte, 0 or 1)."""
@@ -184,9 +208,9 @@ _CLEARED_BY_READING = Text(
 
 
 def connect(
-    bus: BusConfig, devices: Sequence[FieldDevice], polls: Sequence[Poll], deliver: Deliver
+    bus: BusConfig, devices: Sequence[FieldDevice], polls: Sequence[Poll], host: Host
 ) -> ModbusDriver:
-    """Make a driver, without I/O. Modbus devices never speak unasked: `deliver` is not called."""
+    """Make a driver, without I/O. Modbus devices never speak unasked: `host.deliver` is not called."""
     return ModbusDriver(bus, devices, polls)
 
 

@@ -17,10 +17,10 @@ import numpy as np
 from drivers.sim.config import SimBus, SimDevice, SimPoint
 from drivers.sim.rig import MODELS, Rig
 from edge.driver import (
-    Deliver,
     DriverKind,
     FieldDevice,
     FieldPoint,
+    Host,
     Poll,
     Sample,
     Write,
@@ -127,6 +127,17 @@ class SimDriver:
             reason = Text(f"{point.id} 不接受 {raw:g}", f"{point.id} does not take {raw:g}")
             raise DeviceRefused(reason, "out-of-range", permanent=True) from error
 
+    async def probe(self, device: str) -> None:
+        """Nothing is smaller here than any other request."""
+        await self._ask(device)
+
+    async def holds(self, write: Write) -> bool | None:
+        """Whether the model stands where the write would bring it."""
+        await self._ask(write.device)
+        point = self._points[write.point]
+        value, bad = self._value(self._devices[write.device].config.model, point)
+        return None if bad or np.isnan(write.value) else value == write.value
+
     async def raw(self, device: str, point: str) -> bytes:
         """The model's own value as a big-endian double: there is no wire."""
         await self._ask(device)
@@ -159,7 +170,7 @@ def sim_kind(rig: Rig | None = None, line: Line | None = None) -> DriverKind:
     state = line or Line()
 
     def connect(
-        bus: Any, devices: Sequence[FieldDevice], polls: Sequence[Poll], deliver: Deliver
+        bus: Any, devices: Sequence[FieldDevice], polls: Sequence[Poll], host: Host
     ) -> SimDriver:
         mine = rig or Rig(
             {name: MODELS[name]() for name in {d.config.model for d in devices}},

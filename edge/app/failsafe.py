@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from edge.bus.host import BusHost
 from edge.driver import Driver, Write
 from edge.errors import DriverError, LinkDown
 from edge.image.slots import Slot
@@ -60,7 +61,7 @@ async def _bus(bus: Bus, values: dict[str, float], tell: Tell) -> bool:
     try:
         async with (
             asyncio.timeout(PATIENCE),
-            bus.kind.connect(bus.config, bus.devices, bus.polls, lambda *_: None) as driver,
+            bus.kind.connect(bus.config, bus.devices, bus.polls, BusHost()) as driver,
         ):
             while left:
                 refusal = await _write(driver, left[0])

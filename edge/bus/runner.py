@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from edge.bus.host import BusHost
 from edge.bus.mailbox import Letter, Mailbox
 from edge.bus.schedule import DeviceState, Planned, Schedule
 from edge.clock import Clock
@@ -105,6 +106,7 @@ class BusRunner:
         self._raw: list[tuple[str, str, asyncio.Future[bytes]]] = []
         self._sleeper: asyncio.Future[None] | None = None
         self.mailbox.wake = self._wake
+        self.host = BusHost(deliver=self._deliver_unasked, events=events)
 
     @property
     def overruns(self) -> int:
@@ -127,7 +129,7 @@ class BusRunner:
             connected = self._clock.now()
             try:
                 async with self.bus.kind.connect(
-                    self.bus.config, self.bus.devices, self.bus.polls, self._deliver_unasked
+                    self.bus.config, self.bus.devices, self.bus.polls, self.host
                 ) as driver:
                     connected = self._clock.now()
                     self._link_up(connected)

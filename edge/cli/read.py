@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from edge.bus.host import BusHost
 from edge.cli.client import Client, Json, place
 from edge.cli.command import (
     OK,
@@ -28,7 +29,7 @@ from edge.cli.command import (
 from edge.cli.completion import points as complete_points
 from edge.cli.points import unknown
 from edge.cli.words import orders, words
-from edge.driver import Driver, Poll, Sample
+from edge.driver import Driver, Poll
 from edge.errors import DriverError, LinkDown
 from edge.hmi.view import number
 from edge.image.quality import names, names_zh
@@ -155,7 +156,7 @@ async def _bus(bus: Bus, polls: Mapping[str, Poll], wanted: Sequence[str]) -> li
     """Read points of one bus; a connection that fails is a line for each of them."""
     found: list[Json] = []
     try:
-        async with bus.kind.connect(bus.config, bus.devices, bus.polls, _unasked) as driver:
+        async with bus.kind.connect(bus.config, bus.devices, bus.polls, BusHost()) as driver:
             for name in wanted:
                 one = await _point(driver, bus.kind.name, polls[name], name)
                 found.append(one)
@@ -183,10 +184,6 @@ async def _point(driver: Driver, kind: str, poll: Poll, name: str) -> Json:
         "value": number(float(sample.values[i])),
         "quality": int(sample.quality[i]),
     }
-
-
-def _unasked(poll: Poll, sample: Sample) -> None:
-    """A sample nobody asked for is of no interest here."""
 
 
 def _failure(name: str, text: Text) -> Json:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
+from edge.bus.host import BusHost
 from edge.driver import Driver, Poll, Write
 from edge.errors import DeviceRefused, DeviceTimeout, DriverError, LinkDown
 from edge.image import quality
@@ -44,13 +45,9 @@ def intact(rig: Rig, polls: Iterable[Poll]) -> list[Poll]:
     return [p for p in first_device(rig, polls) if not set(p.points) & set(rig.refused)]
 
 
-def ignore(_poll: Poll, _sample: object) -> None:
-    pass
-
-
 @asynccontextmanager
 async def connected(rig: Rig, polls: list[Poll]) -> AsyncIterator[Driver]:
-    async with rig.kind.connect(rig.bus, rig.devices, polls, ignore) as driver:
+    async with rig.kind.connect(rig.bus, rig.devices, polls, BusHost()) as driver:
         yield driver
 
 
@@ -256,7 +253,7 @@ def test_reconnect_after_a_drop(make: Make) -> None:
 
     async def test(rig: Rig) -> None:
         polls = polls_of(rig)
-        context = rig.kind.connect(rig.bus, rig.devices, polls, ignore)
+        context = rig.kind.connect(rig.bus, rig.devices, polls, BusHost())
         async with context as driver:
             await values_of(driver, polls)
             rig.silence()
@@ -298,7 +295,7 @@ def test_close_is_idempotent(make: Make) -> None:
 
     async def test(rig: Rig) -> None:
         polls = polls_of(rig)
-        context = rig.kind.connect(rig.bus, rig.devices, polls, ignore)
+        context = rig.kind.connect(rig.bus, rig.devices, polls, BusHost())
         for _ in range(2):
             driver = await context.__aenter__()
             await values_of(driver, polls)
@@ -314,7 +311,7 @@ def test_two_instances_coexist(make: Make) -> None:
     async def test(rig: Rig) -> None:
         polls = polls_of(rig)
         async with connected(rig, polls) as driver:
-            other = rig.kind.connect(rig.second_bus, rig.devices, polls, ignore)
+            other = rig.kind.connect(rig.second_bus, rig.devices, polls, BusHost())
             async with other as second:
                 one, two = await asyncio.gather(values_of(driver, polls), values_of(second, polls))
                 assert one == two

@@ -22,6 +22,7 @@ from drivers.bacnet.config import BusConfig, DeviceConfig, PointConfig
 from drivers.bacnet.driver import BacnetDriver
 from drivers.bacnet.link import Link
 from drivers.sim.serve_bacnet import BacnetDevice, ObjectSpec, _Served
+from edge.bus.host import BusHost
 from edge.driver import FieldDevice, FieldPoint, Poll, Sample, Write
 from edge.errors import DeviceRefused, DeviceTimeout, LinkDown
 from edge.image import quality
@@ -87,7 +88,7 @@ def driver_for(
         "lobby", DeviceConfig(device=instance, address=address, batch=batch), field
     )
     polls = BACNET.plan(bus, device)
-    driver = BACNET.connect(bus, [device], polls, lambda _poll, _sample: None)
+    driver = BACNET.connect(bus, [device], polls, BusHost())
     assert isinstance(driver, BacnetDriver)
     return driver, polls
 

@@ -17,6 +17,7 @@ from drivers.modbus import MODBUS
 from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig
 from drivers.sim.__main__ import main as serve_plant
 from drivers.sim.plant import BOOSTER, FIRE, HEADER, METERS, PANEL, SPEED, VALVES, Plant
+from edge.bus.host import BusHost
 from edge.driver import FieldDevice, FieldPoint, Write
 from edge.image import quality
 from edge.schema.units import conversion
@@ -78,7 +79,7 @@ async def seen(plant: Plant, *units: int) -> dict[str, float]:
     devices = [device(unit) for unit in units]
     polls = [poll for d in devices for poll in MODBUS.plan(bus, d)]
     values: dict[str, float] = {}
-    async with MODBUS.connect(bus, devices, polls, lambda *_: None) as driver:
+    async with MODBUS.connect(bus, devices, polls, BusHost()) as driver:
         for poll in polls:
             sample = await driver.read(poll)
             assert not (sample.quality & quality.BAD).any(), poll.label
@@ -123,7 +124,7 @@ def test_a_command_through_the_profile_reaches_the_model() -> None:
     async def act(plant: Plant) -> None:
         bus = BusConfig(tcp=f"127.0.0.1:{plant.modbus.port}")
         devices = [device(unit) for unit in (BOOSTER, VALVES[2], PANEL)]
-        async with MODBUS.connect(bus, devices, (), lambda *_: None) as driver:
+        async with MODBUS.connect(bus, devices, (), BusHost()) as driver:
             for unit, name, value in (
                 (VALVES[2], "position", 65.0),
                 (BOOSTER, "p2.speed", 81.9),

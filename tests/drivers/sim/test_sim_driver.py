@@ -13,6 +13,7 @@ from drivers.sim.config import SimBus, SimDevice, SimPoint
 from drivers.sim.driver import Line, SimDriver, plan, sim_kind
 from drivers.sim.models import Booster, ZoneNetwork
 from drivers.sim.rig import Rig
+from edge.bus.host import BusHost
 from edge.driver import FieldDevice, FieldPoint, Poll, Write
 from edge.errors import DeviceRefused, DeviceTimeout, LinkDown
 from edge.image import quality
@@ -53,7 +54,7 @@ def on_bus(
     async def main() -> None:
         bus = SimBus()
         async with sim_kind(rig, line).connect(
-            bus, (VALVE,), plan(bus, VALVE), lambda *_: None
+            bus, (VALVE,), plan(bus, VALVE), BusHost()
         ) as driver:
             assert isinstance(driver, SimDriver)
             await act(driver, rig, line)
@@ -100,7 +101,7 @@ def test_a_bus_can_run_faster_than_time() -> None:
 
     async def main() -> None:
         bus = SimBus(speed=60)
-        async with sim_kind().connect(bus, (VALVE,), (POLL, SLOW), lambda *_: None) as driver:
+        async with sim_kind().connect(bus, (VALVE,), (POLL, SLOW), BusHost()) as driver:
             await driver.read(SLOW)
             await asyncio.sleep(60.0)
             assert (await driver.read(SLOW)).values[0] == pytest.approx(6.0, rel=1e-3)
@@ -194,8 +195,8 @@ def test_connections_do_not_share_models_unless_a_rig_is_given() -> None:
 
     async def main() -> None:
         kind, bus = sim_kind(), SimBus()
-        one = kind.connect(bus, (VALVE,), (POLL,), lambda *_: None)
-        two = kind.connect(bus, (VALVE,), (POLL,), lambda *_: None)
+        one = kind.connect(bus, (VALVE,), (POLL,), BusHost())
+        two = kind.connect(bus, (VALVE,), (POLL,), BusHost())
         async with one as first, two as second:
             await first.write([Write("v3", "v3.command", 50.0, 14)])
             assert (await second.read(POLL)).values[2] == 80.0
