@@ -175,10 +175,12 @@ class DriverKind:
     device (`Host.keep`), one sentence each, for `edge check --plan`; nothing for what no longer
     fits the device.
 
-    Models may say more, as properties. `pipeline: int` of a bus is how many reads may be under way. `claims: tuple[str, ...]` of a bus is what it alone uses on
-    this machine ("/dev/ttyUSB0", "udp 47808"), of a device what it alone uses on its bus
-    ("unit 1"): nobody else may. Of a point, `commandable: bool` says that it is an output by nature
-    (BACnet analog-output), without `output: true`, and `readable: bool` whether it can be read.
+    Models may say more, as properties. `pipeline: int` of a bus is how many reads may be under way.
+    `claims: tuple[str, ...]` of a bus is what it alone uses on this machine ("/dev/ttyUSB0",
+    "udp 47808"), of a device what it alone uses on its bus ("unit 1"): nobody else may. Of a point,
+    `commandable: bool` says that it is an output by nature (BACnet analog-output), without
+    `output: true`, and `readable: bool` whether it can be read. A bus with file names has
+    `within(folder)`, which returns it with those names counted from the site's folder.
     """
 
     name: str

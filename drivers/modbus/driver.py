@@ -210,7 +210,7 @@ _CLEARED_BY_READING = Text(
 def connect(
     bus: BusConfig, devices: Sequence[FieldDevice], polls: Sequence[Poll], host: Host
 ) -> ModbusDriver:
-    """Make a driver, without I/O. Modbus devices never speak unasked: `host.deliver` is not called."""
+    """Make a driver, without I/O. Modbus devices never speak unasked: nothing is delivered."""
     return ModbusDriver(bus, devices, polls)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -71,6 +72,15 @@ class FakeLine:
         for write in writes:
             await self._answer(write.device)
             self.writes.append((now(), write.point, write.value))
+
+    async def probe(self, device: str) -> None:
+        self.reads.append((now(), device))
+        with contextlib.suppress(DeviceRefused):
+            await self._answer(device)
+
+    async def holds(self, write: Write) -> bool | None:
+        await self._answer(write.device)
+        return None
 
     async def raw(self, device: str, point: str) -> bytes:
         await self._answer(device)
