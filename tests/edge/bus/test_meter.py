@@ -33,7 +33,8 @@ def test_knows_no_round_trip_before_the_first_answer() -> None:
     """A failure took time but is no round trip."""
     meter = Meter()
     meter.failed("timeout", 0.3)
-    assert math.isnan(meter.median) and math.isnan(meter.p99)
+    assert math.isnan(meter.median)
+    assert math.isnan(meter.p99)
 
 
 @given(st.lists(st.floats(0.0, 100.0), min_size=1, max_size=3 * TRIPS))
