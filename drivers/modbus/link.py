@@ -12,39 +12,14 @@ import socket
 from typing import Final, cast
 
 from drivers.modbus import mbap
+from drivers.modbus.exceptions import refused
 from drivers.modbus.pdu import Request, answers, refusal
-from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, LinkDown
+from edge.errors import BadAnswer, DeviceTimeout, LinkDown
 from edge.text import Text
 
 STRIKES: Final = 5  # wrong answers in a row after which the connection is replaced
 SILENCE: Final = 10  # time-outs in a row without a single byte after which it is replaced
 LATE: Final = 256  # a transaction so many back is an answer that came late, not a wrong one
-
-_EXCEPTIONS: Final[dict[int, tuple[str, str, bool]]] = {
-    1: ("不支持该功能码; 请核对寄存器类型 (保持/输入/线圈)",
-        "does not know this function; compare the table (holding, input, coil)", True),
-    2: ("没有该地址; 请核对寄存器表和 base (0 或 1)",
-        "has no such address; compare the register map and base (0 or 1)", True),
-    3: ("不接受该数量或数值; 请减小 max_regs 或核对量程",
-        "does not take this count or value; lower max_regs or compare the range", True),
-    4: ("执行失败; 请查看设备本身的故障指示",
-        "failed to do it; look at the fault display of the device", False),
-    5: ("已接受, 仍在执行; 请稍后再读",
-        "accepted it and is still at work; read again later", False),
-    6: ("正忙; 将稍后重试, 若频繁出现请放慢轮询",
-        "is busy; it is tried again, poll more slowly if this stays", False),
-    8: ("存储器校验错误; 请断电重启设备, 仍出现则更换",
-        "reports a memory parity error; power-cycle it, replace it if that stays", False),
-    10: ("网关没有通路; 请检查网关配置和负载",
-         "cannot be reached through the gateway; check the gateway's set-up and load", False),
-    11: ("在网关后没有应答; 请检查该设备的电源, 接线和站号",
-         "does not answer behind the gateway; check its power, wiring and unit number", False),
-}  # fmt: skip
-_UNKNOWN_EXCEPTION: Final = (
-    "返回了未知异常码; 请查阅设备手册",
-    "answered with an unknown exception code; see its manual",
-    False,
-)
 
 _CONNECT: Final[dict[int, tuple[str, str]]] = {
     errno.ECONNREFUSED: ("对方拒绝连接; 请核对端口, 并确认其连接数未满",
@@ -215,13 +190,6 @@ class Link(asyncio.Protocol):
             self._down = error
         if self._pending is not None and not self._pending.done():
             self._pending.set_exception(error)
-
-
-def refused(unit: int, code: int) -> DeviceRefused:
-    """The exception code as an error that says what to do about it."""
-    zh, en, permanent = _EXCEPTIONS.get(code, _UNKNOWN_EXCEPTION)
-    text = Text(f"站号 {unit} {zh} (异常码 {code:02X})", f"unit {unit} {en} (exception {code:02X})")
-    return DeviceRefused(text, f"{code:02X}", permanent=permanent)
 
 
 def _watch_for_dead_peer(sock: socket.socket | None) -> None:
