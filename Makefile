@@ -29,4 +29,4 @@ bench: $(VENV)/.ready
 	@PATH="$(CURDIR)/$(BIN):$$PATH" python -m bench
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .tools build *.egg-info .mypy_cache .ruff_cache .pytest_cache
