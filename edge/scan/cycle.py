@@ -27,6 +27,7 @@ from edge.rules.program import Program, Programs
 from edge.scan.alarms import Alarms, Transition
 from edge.scan.annunciator import Panel
 from edge.scan.arbiter import Arbiter
+from edge.scan.arrivals import Arrivals
 from edge.scan.outputs import Outputs, following_points
 from edge.scan.wiring import wires
 from edge.site.site import Role, Site
@@ -35,17 +36,6 @@ AGE_EVERY = 0.5  # seconds between looks for values that have become too old
 PROTECT_FAILURES = 10  # steps in a row with a failing protect program, then the process ends
 
 Run = Callable[[Program, ProcessImage, float], None]
-
-
-@dataclass(slots=True)
-class Arrival:
-    """Values of consecutive points, or what became of them: `values` None keeps the old ones."""
-
-    first: int
-    count: int
-    values: Floats | None
-    bits: Bits | int
-    now: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +89,7 @@ class Scan:
         self.wake: Callable[[], None] = lambda: None
         self.steps = 0
         self.protect_failures = 0
-        self._arrivals: deque[Arrival] = deque()
+        self.arrivals = Arrivals(image)
         self._asks: deque[Ask] = deque()
         self._resets: list[int] = []
         self._panel_resets: list[str] = []
@@ -128,12 +118,12 @@ class Scan:
 
     def deliver(self, first: int, values: Floats, bits: Bits, now: float) -> None:
         """A poll's answer."""
-        self._arrivals.append(Arrival(first, len(values), values.copy(), bits.copy(), now))
+        self.arrivals.put(first, values, bits, now)
         self.wake()
 
     def failed(self, first: int, count: int, bits: int, now: float) -> None:
         """These points could not be read."""
-        self._arrivals.append(Arrival(first, count, None, bits, now))
+        self.arrivals.put_failure(first, count, bits)
         self.wake()
 
     def online(self, device: str, online: bool, now: float) -> None:
@@ -147,8 +137,7 @@ class Scan:
     def tell(self, point: str, value: float, now: float) -> None:
         """Set a virtual point that belongs to the machinery, such as `<device>.online`."""
         if (at := self.index.get(point)) is not None:
-            bits = np.zeros(1, np.uint16)
-            self._arrivals.append(Arrival(at, 1, np.asarray([value]), bits, now))
+            self.arrivals.put(at, np.asarray([value]), np.zeros(1, np.uint16), now)
             self.wake()
 
     # What people and remote systems ask.
@@ -170,7 +159,7 @@ class Scan:
     @property
     def waiting(self) -> bool:
         """Whether arrivals were left for the next step."""
-        return bool(self._arrivals)
+        return bool(self.arrivals)
 
     def step(self, now: float, wall: float, trusted: bool) -> Outcome:
         """Decide everything at site time `now`, wall time `wall`."""
@@ -196,22 +185,12 @@ class Scan:
     # The phases, in order.
 
     def _latch(self, now: float) -> list[tuple[int, int]]:
-        """Take arrivals into the image, one answer per poll: a second one waits for the next step,
-        so that no change goes unseen."""
-        image, slices, taken = self.image, [], set()
-        while self._arrivals and self._arrivals[0].first not in taken:
-            arrival = self._arrivals.popleft()
-            first, stop = arrival.first, arrival.first + arrival.count
-            taken.add(first)
-            slices.append((first, stop))
-            image.quality[first:stop] = arrival.bits
-            if arrival.values is not None:
-                image.value[first:stop] = arrival.values
-                image.stamp[first:stop] = arrival.now
+        """Take arrivals into the image, one answer per poll, and look for what is too old."""
+        slices = self.arrivals.latch()
         if now >= self._next_age:
             self._next_age = now + AGE_EVERY
             if self._age(now):
-                slices.append((0, image.points))
+                slices.append((0, self.image.points))
         return slices
 
     def _age(self, now: float) -> bool:
