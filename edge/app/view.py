@@ -173,6 +173,7 @@ class AppView:
                 "p99_ms": round(timings.percentile(99) * 1e3, 3),
                 "max_ms": round(timings.longest * 1e3, 3),
                 "overruns": timings.overruns,
+                "skipped": self._c.scan.arrivals.skipped,
             },
             "buses": [self._bus(runner) for runner in self._c.buses.values()],
             "uplinks": self._c.uplinks.health(),

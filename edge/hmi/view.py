@@ -116,7 +116,8 @@ class View(Protocol):
         """How the controller itself is.
 
         {"site": "garden-court", "version": "0.1.0", "pid": 4711, "started": …,
-         "scan": {"steps": …, "p50_ms": …, "p99_ms": …, "max_ms": …, "overruns": …},
+         "scan": {"steps": …, "p50_ms": …, "p99_ms": …, "max_ms": …, "overruns": …,
+                  "skipped": …},
          "buses": [{"id", "driver", "up": true, "reason": null | {…}, "requests": …,
                     "writes": …, "errors": …, "overruns": …, "busy": 0.12,
                     "devices": [{"id", "online": true, "since": … | null, "last": … | null,
@@ -125,7 +126,8 @@ class View(Protocol):
          "events": {"device-offline": 3}}
 
         `busy` is the share of time in which a request is under way, `since` when a device fell
-        silent, `last` its last answer, `refused` counts messages that the broker would not take.
+        silent, `last` its last answer, `refused` counts messages that the broker would not take,
+        `skipped` answers that came faster than steps could see them.
         """
         ...
 

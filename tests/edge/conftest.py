@@ -146,7 +146,8 @@ class FakeView:
     def health(self) -> Json:
         return {
             "site": "court", "version": "0.1.0", "pid": 1, "started": WALL - 3600,
-            "scan": {"steps": 10, "p50_ms": 0.1, "p99_ms": 0.4, "max_ms": 2.0, "overruns": 0},
+            "scan": {"steps": 10, "p50_ms": 0.1, "p99_ms": 0.4, "max_ms": 2.0, "overruns": 0,
+                     "skipped": 0},
             "buses": [
                 {"id": "pump_room", "driver": "modbus", "up": True, "reason": None,
                  "requests": 100, "writes": 1, "errors": 2, "overruns": 0, "busy": 0.031,
