@@ -23,6 +23,7 @@ from edge.app.timing import Timings
 from edge.app.uplinks import Uplinks
 from edge.app.view import AppView
 from edge.blocks.kind import Kind
+from edge.bus.host import BusHost
 from edge.bus.runner import BusRunner, spread
 from edge.clock import Clock
 from edge.commands import Commands
@@ -85,9 +86,12 @@ class Controller:
         self.scan.wake = self._wake
         phase, index = spread(site.buses), site.index()
         self.buses = {
-            bus.id: BusRunner(bus, index, phase, self.scan, clock, self.events)
+            bus.id: BusRunner(
+                bus, index, phase, self.scan, clock, self.events,
+                host=BusHost(writes=not observe, events=self.events, changed=self._learned),
+            )
             for bus in site.buses
-        }
+        }  # fmt: skip
         self.started = asyncio.Event()
         self.writer = Writer(threaded=threaded)
         self.ballast = Ballast(directory / "ballast")
@@ -143,6 +147,8 @@ class Controller:
             kept.commands, self.clock.now(), self.clock.wall(),
             known=kept.downtime is not None,
         )  # fmt: skip
+        for bus, runner in self.buses.items():
+            runner.host.memory.update(kept.memory.get(bus, {}))
         retain.save(self.journal, self.clock, self.scan)  # a first start has a successor at once
 
     async def _serve(self, stop: asyncio.Future[str]) -> None:
@@ -288,6 +294,10 @@ class Controller:
         )  # fmt: skip
         self.recorded = self.journal.add("command", answer.as_json())
         retain.save_commands(self.journal, self.commands)
+
+    def _learned(self) -> None:
+        """A driver keeps something else of a device than before."""
+        retain.save_drivers(self.journal, self.buses.values())
 
     def _loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A callback of some library failed: nobody awaits it, so it is an event."""

@@ -1,22 +1,27 @@
 """What a controller keeps for its successor, and how the successor takes it up.
 
 Site time goes on over a restart: by the monotonic clock within one boot, by the wall clock over a
-reboot if it is trusted, else by nothing. Called by the controller: at start, each minute, at stop.
+reboot if it is trusted, else by nothing. Called by the controller: at start, each minute, at stop;
+what drivers learned is also read by `edge check --plan`.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge.bus.runner import BusRunner
 from edge.clock import Clock
 from edge.commands import Commands
+from edge.driver import Kept as DeviceKept
 from edge.events import STATE_UNREADABLE, Events
 from edge.scan.cycle import Scan
 from edge.store.journal import Journal
+from edge.store.journal_file import read_state
 
 EVERY = 60.0  # seconds between two savings: what a power cut may cost of counters and timers
 WARM = 60.0  # seconds of downtime up to which running equipment is simply taken over
@@ -24,15 +29,22 @@ FORM = 1  # of what is kept; another one, of an older or newer version, is not t
 NAME = "retain"
 LATCHES = "latches"  # saved whenever one of them changes
 COMMANDS = "commands"  # saved with each answer
+DRIVERS = "drivers"  # saved whenever a driver has learned something
+WRITES = "writes"  # how often outputs were written; saved with everything
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What was found. `downtime` is None when nobody knows how long nothing ran."""
+    """What was found. `downtime` is None when nobody knows how long nothing ran.
+
+    `memory` is what drivers keep, by bus and device; `writes` the count of each output.
+    """
 
     data: dict[str, Any]
     commands: dict[str, Any] | None
     downtime: float | None
+    memory: dict[str, dict[str, DeviceKept]]
+    writes: dict[str, Any]
 
     @property
     def warm(self) -> bool:
@@ -42,11 +54,12 @@ class Kept:
 
 async def take_up(journal: Journal, clock: Clock, events: Events) -> Kept:
     """Load what the last process kept and set the site time; what is unreadable is nothing."""
-    data, commands, latches = [
-        await _load(journal, name, events) for name in (NAME, COMMANDS, LATCHES)
+    data, commands, latches, drivers, writes = [
+        await _load(journal, name, events) for name in (NAME, COMMANDS, LATCHES, DRIVERS, WRITES)
     ]
+    memory, counts = drivers.get("drivers", {}), writes.get("writes", {})
     if "now" not in data:
-        return Kept({}, commands, None)
+        return Kept({}, commands, None, memory, counts)
     downtime: float | None = None
     if data.get("boot") == _boot():
         downtime = max(0.0, clock.uptime() - data["monotonic"])
@@ -56,21 +69,26 @@ async def take_up(journal: Journal, clock: Clock, events: Events) -> Kept:
     if latches.get("now", -math.inf) > data["now"]:
         for part, kept in latches["scan"].items():
             data["scan"][part] = data["scan"].get(part, {}) | kept
-    return Kept(data, commands, downtime)
+    return Kept(data, commands, downtime, memory, counts)
 
 
 async def _load(journal: Journal, name: str, events: Events) -> dict[str, Any]:
     blob = await journal.load_state(name)
     if not blob:
         return {}
+    data = _decoded(blob)
+    if data is None:
+        events.emit(STATE_UNREADABLE, what=name)
+        return {}
+    return data
+
+
+def _decoded(blob: bytes) -> dict[str, Any] | None:
     try:
         data = json.loads(blob)
     except ValueError:
-        data = None
-    if isinstance(data, dict) and data.get("form") == FORM:
-        return data
-    events.emit(STATE_UNREADABLE, what=name)
-    return {}
+        return None
+    return data if isinstance(data, dict) and data.get("form") == FORM else None
 
 
 def _save(journal: Journal, name: str, data: dict[str, Any], within: float = 1.0) -> None:
@@ -98,6 +116,22 @@ def save_latches(journal: Journal, clock: Clock, scan: Scan) -> None:
 def save_commands(journal: Journal, commands: Commands) -> None:
     """Keep leases and known ids; with each answer, so that no command is done twice."""
     _save(journal, COMMANDS, commands.retain(), within=0.0)
+
+
+def save_drivers(journal: Journal, buses: Iterable[BusRunner]) -> None:
+    """Keep what drivers learned of their devices."""
+    memory = {runner.bus.id: runner.host.memory for runner in buses if runner.host.memory}
+    _save(journal, DRIVERS, {"drivers": memory})
+
+
+def read_drivers(directory: Path) -> dict[str, dict[str, DeviceKept]]:
+    """What drivers learned, by bus and device, from a state directory that is left as it is.
+
+    A controller may be running there. {} when nothing was kept or it cannot be read.
+    """
+    blob = read_state(directory / "journal.db", DRIVERS)
+    data = _decoded(blob) if blob else None
+    return {} if data is None else data.get("drivers", {})
 
 
 def _boot() -> str:

@@ -86,6 +86,8 @@ class BusRunner:
         sink: Sink,
         clock: Clock,
         events: Events,
+        *,
+        host: BusHost | None = None,
     ) -> None:
         self.bus = bus
         self.mailbox = Mailbox(lambda device: self.devices[device].retry_at)
@@ -106,7 +108,8 @@ class BusRunner:
         self._raw: list[tuple[str, str, asyncio.Future[bytes]]] = []
         self._sleeper: asyncio.Future[None] | None = None
         self.mailbox.wake = self._wake
-        self.host = BusHost(deliver=self._deliver_unasked, events=events)
+        self.host = host or BusHost(events=events)
+        self.host.deliver = self._deliver_unasked
 
     @property
     def overruns(self) -> int:

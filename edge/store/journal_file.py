@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -156,3 +156,18 @@ class JournalFile:
             ).fetchone()
             return None if row is None else bytes(row[0])
         return None
+
+
+def read_state(path: Path, name: str) -> bytes | None:
+    """The blob last saved under `name` in the file at `path`; None when it cannot be had.
+
+    Changes nothing, whether or not a controller is using the file: without a WAL nobody does, and
+    none must be made, since it would belong to whoever looks.
+    """
+    how = "mode=ro" if path.with_name(path.name + "-wal").exists() else "immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as database:
+            row = database.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
+    except sqlite3.Error:
+        return None
+    return None if row is None else bytes(row[0])

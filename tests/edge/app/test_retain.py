@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from edge.app.retain import read_drivers
 from tests.support.stage import Stage
 from tests.support.virtual_loop import run_virtual
 
@@ -144,3 +145,23 @@ def test_a_killed_controller_keeps_interlocks_and_minimum_times(tmp_path: Path) 
         assert stage.value("booster.p1.run") == 1
 
     play(tmp_path, story)
+
+
+def test_what_drivers_learned_is_kept_and_can_be_looked_at(tmp_path: Path) -> None:
+    """A killed controller's successor recalls it, and anybody may read it meanwhile."""
+    learned = {"refused": [17]}
+
+    async def story(stage: Stage) -> None:
+        await asyncio.sleep(3)
+        stage.controller.buses["plant"].host.keep("booster", learned)
+        await asyncio.sleep(2)
+        assert read_drivers(tmp_path / "state") == {"plant": {"booster": learned}}
+        await restart(stage)
+        host = stage.controller.buses["plant"].host
+        assert (host.recall("booster"), host.recall("io")) == (learned, {})
+
+    play(tmp_path, story)
+    before = sorted((tmp_path / "state").iterdir())
+    assert read_drivers(tmp_path / "state") == {"plant": {"booster": learned}}
+    assert sorted((tmp_path / "state").iterdir()) == before
+    assert read_drivers(tmp_path / "nowhere") == {}
