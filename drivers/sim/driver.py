@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from math import isclose
 from typing import Any
 
 import numpy as np
@@ -25,12 +28,13 @@ from edge.driver import (
     Sample,
     Write,
 )
-from edge.errors import DeviceRefused, DeviceTimeout, LinkDown
+from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, LinkDown
 from edge.image import quality
 from edge.image.image import Bits, Floats
 from edge.text import Text
 
 TIMEOUT = 0.3  # s until a silent device is given up
+BUSY = (1.0, 1.0, 1.0)  # s after which a busy device is asked again
 
 
 @dataclass
@@ -38,13 +42,21 @@ class Line:
     """The state of the line to a simulated bus: what a test breaks.
 
     `silent` devices do not answer, `refused` points ("device.point") are refused, `delay` seconds
-    pass before each answer, `down` loses the whole line.
+    pass before each answer, `down` loses the whole line. Answers of `corrupted` devices arrive
+    damaged, and those to writes of `lost` points not at all: the device has done what was asked.
+    `busy` devices say so to so many more requests. `requests` counts all of them by device,
+    `probes` those that only asked whether it is there.
     """
 
     silent: set[str] = field(default_factory=set)
     refused: set[str] = field(default_factory=set)
+    corrupted: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
+    busy: dict[str, int] = field(default_factory=dict)
     delay: float = 0.0
     down: bool = False
+    requests: Counter[str] = field(default_factory=Counter)
+    probes: Counter[str] = field(default_factory=Counter)
 
 
 def plan(bus: SimBus, device: FieldDevice) -> tuple[Poll, ...]:
@@ -91,6 +103,7 @@ class SimDriver:
         for i, point in enumerate(poll.request):
             values[i], bad = self._value(model, point)
             bits[i] |= bad
+        self._check_answer(poll.device)
         return Sample(values, bits)
 
     def _value(self, model: str, point: FieldPoint) -> tuple[float, int]:
@@ -111,6 +124,10 @@ class SimDriver:
             await self._ask(write.device)
             if not np.isnan(write.value):
                 self._command(write)
+            self._check_answer(write.device)
+            if write.point in self._line.lost:
+                await asyncio.sleep(TIMEOUT)
+                raise _no_answer()
 
     def _command(self, write: Write) -> None:
         point = self._points[write.point]
@@ -128,40 +145,63 @@ class SimDriver:
             raise DeviceRefused(reason, "out-of-range", permanent=True) from error
 
     async def probe(self, device: str) -> None:
-        """Nothing is smaller here than any other request."""
-        await self._ask(device)
+        """Nothing is smaller here than any other request; that the device is busy is an answer."""
+        self._line.probes[device] += 1
+        with suppress(DeviceRefused):
+            await self._ask(device)
+            self._check_answer(device)
 
     async def holds(self, write: Write) -> bool | None:
-        """Whether the model stands where the write would bring it."""
+        """Whether the command stands in the model; nothing is ever held that could be let go."""
         await self._ask(write.device)
+        self._check_answer(write.device)
         point = self._points[write.point]
+        if np.isnan(write.value):
+            return True
         value, bad = self._value(self._devices[write.device].config.model, point)
-        return None if bad or np.isnan(write.value) else value == write.value
+        if bad or not point.readable:
+            return None
+        return isclose(value, write.value, rel_tol=1e-9, abs_tol=1e-9)
 
     async def raw(self, device: str, point: str) -> bytes:
         """The model's own value as a big-endian double: there is no wire."""
         await self._ask(device)
         model, variable = self._devices[device].config.model, self._points[point].config.variable
         try:
-            return struct.pack(">d", self._rig.read(model, variable))
+            data = struct.pack(">d", self._rig.read(model, variable))
         except KeyError as error:
             reason = Text(f"模型没有变量 {variable}", f"the model has no {variable}")
             raise DeviceRefused(reason, "no-variable", permanent=True) from error
+        self._check_answer(device)
+        return data
 
     async def _ask(self, device: str) -> None:
         """Let time pass as an answer would, then bring the models up to the loop's time."""
         self._check_line()
+        self._line.requests[device] += 1
         if device in self._line.silent or self._line.delay > TIMEOUT:
             await asyncio.sleep(TIMEOUT)
             self._check_line()
-            raise DeviceTimeout(Text(f"{TIMEOUT:g} 秒内无应答", f"no answer within {TIMEOUT:g} s"))
+            raise _no_answer()
         await asyncio.sleep(self._line.delay)
         self._check_line()
+        if self._line.busy.get(device, 0) > 0:
+            self._line.busy[device] -= 1
+            raise DeviceRefused(Text("设备忙", "the device is busy"), "busy", again=BUSY)
         self._rig.advance_to(asyncio.get_running_loop().time() * self._speed)
+
+    def _check_answer(self, device: str) -> None:
+        """The answer as it arrives, after the device has done its part."""
+        if device in self._line.corrupted:
+            raise BadAnswer(Text("应答损坏, 未采用", "the answer is damaged and was not used"))
 
     def _check_line(self) -> None:
         if self._line.down:
             raise LinkDown(Text("仿真线路已断开", "the simulated line is down"))
+
+
+def _no_answer() -> DeviceTimeout:
+    return DeviceTimeout(Text(f"{TIMEOUT:g} 秒内无应答", f"no answer within {TIMEOUT:g} s"))
 
 
 def sim_kind(rig: Rig | None = None, line: Line | None = None) -> DriverKind:

@@ -62,3 +62,32 @@ def test_every_word_is_in_the_readme() -> None:
     """Whoever writes a case finds all there is on one page."""
     readme = (Path(__file__).parents[1] / "cases" / "scenario" / "README.md").read_text()
     assert [word for word in WORDS if word != "value" and f"`{word}" not in readme] == []
+
+
+LINE = """
+site: {id: words, timezone: Asia/Shanghai}
+scan: {startup_delay: 0s}
+buses: {field: {driver: sim}}
+devices:
+  v3:
+    bus: field
+    model: zones
+    points: {position: {variable: v3_command, unit: "%", default: 80}}
+  header: {bus: field, model: zones, points: {pressure: {variable: header_pressure, unit: MPa}}}
+"""
+BROKEN = """
+text: each way to break the line, and its end
+settle: 5s
+steps:
+  - {at: 0s, do: [{corrupted: v3}], expect: [v3.online == 1]}
+  - {at: 30s, do: [{answers: v3}], expect: [v3.online == 0, header.online == 1]}
+  - {at: 60s, do: [{busy: {device: v3, times: 2}}], expect: [v3.online == 1, requests(v3) > 30]}
+  - {at: 70s, expect: [v3.online == 1, quality(v3.position) == GOOD]}
+"""
+
+
+def test_a_line_is_broken_and_mended(tmp_path: Path) -> None:
+    """A device whose answers are damaged is lost, a busy one is not, its neighbour never."""
+    (tmp_path / "site.yaml").write_text(LINE)
+    (tmp_path / "case.yaml").write_text(BROKEN)
+    play(tmp_path, tmp_path / "state")

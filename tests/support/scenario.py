@@ -170,9 +170,25 @@ class Played:
         """A device stops answering."""
         self.stage.line.silent.add(device)
 
+    def do_lost_answer(self, point: str) -> None:
+        """Writes to a point are carried out, and their answers lost."""
+        self.stage.line.lost.add(point)
+
+    def do_corrupted(self, device: str) -> None:
+        """A device's answers arrive damaged."""
+        self.stage.line.corrupted.add(device)
+
+    def do_busy(self, device: str, times: int) -> None:
+        """A device is busy for so many requests."""
+        self.stage.line.busy[device] = times
+
     def do_answers(self, device: str) -> None:
-        """It answers again."""
-        self.stage.line.silent.discard(device)
+        """It answers as it should again, to writes of its points too."""
+        line = self.stage.line
+        for broken in (line.silent, line.corrupted):
+            broken.discard(device)
+        line.lost = {point for point in line.lost if not point.startswith(f"{device}.")}
+        line.busy.pop(device, None)
 
     def do_send(self, **command: Any) -> None:
         """A remote command: `id`, `by`, `point`, `value` (none: a release) and more."""
@@ -374,6 +390,14 @@ class Played:
     def exit_code(self) -> int | None:
         """Of the controller that ended last; None while none has ended."""
         return self.stage.exit_code()
+
+    def requests(self, device: str) -> int:
+        """How many requests a device has got so far."""
+        return self.stage.line.requests[device]
+
+    def probes(self, device: str) -> int:
+        """How many of them only asked whether it is there."""
+        return self.stage.line.probes[device]
 
     def events(self, code: str) -> int:
         """How often the controller that runs now emitted an event."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from drivers.sim.models import Booster, ZoneNetwork
 from drivers.sim.rig import Rig
 from edge.bus.host import BusHost
 from edge.driver import FieldDevice, FieldPoint, Poll, Write
-from edge.errors import DeviceRefused, DeviceTimeout, LinkDown
+from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, LinkDown
 from edge.image import quality
 from edge.schema.model import Refusal
 from tests.support.virtual_loop import run_virtual
@@ -158,6 +159,93 @@ def test_a_silent_device_times_out() -> None:
         assert (await driver.read(POLL)).values[2] == 80.0
 
     on_bus(act)
+
+
+def test_a_lost_answer_is_a_write_that_was_carried_out() -> None:
+    """The device does what was asked, the answer never comes, and reading shows that it did."""
+
+    async def act(driver: SimDriver, rig: Rig, line: Line) -> None:
+        line.lost.add("v3.command")
+        write = Write("v3", "v3.command", 50.0, 14)
+        assert await driver.holds(write) is False
+        with pytest.raises(DeviceTimeout):
+            await driver.write([write])
+        assert rig.read("zones", "v3_command") == 50.0
+        assert await driver.holds(write) is True
+        line.lost.clear()
+        await driver.write([write])
+
+    on_bus(act)
+
+
+def test_a_damaged_answer_brings_nothing_and_undoes_nothing() -> None:
+    """`BadAnswer` to reads, writes, probes and read-backs alike; the write was carried out."""
+
+    async def act(driver: SimDriver, rig: Rig, line: Line) -> None:
+        line.corrupted.add("v3")
+        write = Write("v3", "v3.command", 50.0, 14)
+        for request in (
+            lambda: driver.read(POLL),
+            lambda: driver.write([write]),
+            lambda: driver.probe("v3"),
+            lambda: driver.holds(write),
+            lambda: driver.raw("v3", "v3.command"),
+        ):
+            with pytest.raises(BadAnswer):
+                await request()
+        assert rig.read("zones", "v3_command") == 50.0
+
+    on_bus(act)
+
+
+def test_a_busy_device_says_so_a_few_times_and_is_there() -> None:
+    """It asks for patience so often as was said; a probe takes that for an answer."""
+
+    async def act(driver: SimDriver, _: Rig, line: Line) -> None:
+        line.busy["v3"] = 3
+        with pytest.raises(DeviceRefused) as refused:
+            await driver.read(POLL)
+        assert refused.value.again == (1.0, 1.0, 1.0)
+        with pytest.raises(DeviceRefused):
+            await driver.write([Write("v3", "v3.command", 50.0, 14)])
+        await driver.probe("v3")
+        assert (await driver.read(POLL)).values[2] == 80.0
+        assert (line.requests["v3"], line.probes["v3"]) == (4, 1)
+
+    on_bus(act)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.1, 3.0, 1e-3])
+def test_what_a_write_would_bring_is_told_from_what_is_there(scale: float) -> None:
+    """A command is held exactly when writing it would change nothing; unknown where it cannot be
+    read; and there is nothing that a relinquish would have to let go of."""
+    device = replace(
+        VALVE,
+        points=(
+            point("command", "v3_command", scale=scale, writable=True),
+            point("blind", "v3_command", scale=scale, writable=True, readable=False),
+            point("broken", "discharge_pressure", writable=True),
+        ),
+    )
+
+    async def main() -> None:
+        bus, line = SimBus(), Line()
+        rig = Rig({"zones": ZoneNetwork()})
+        connect = sim_kind(rig, line).connect
+        async with connect(bus, (device,), plan(bus, device), BusHost()) as driver:
+            for value in (33.3, 0.1, 70.0):
+                write = Write("v3", "v3.command", value * scale, 14)
+                assert await driver.holds(write) is False
+                await driver.write([write])
+                assert await driver.holds(write) is True
+                assert await driver.holds(replace(write, value=value * scale + 0.01)) is False
+                assert await driver.holds(replace(write, value=float("nan"))) is True
+            for name in ("v3.blind", "v3.broken"):
+                assert await driver.holds(Write("v3", name, 50.0, 14)) is None
+            line.refused.add("v3.command")
+            assert await driver.holds(Write("v3", "v3.command", 50.0, 14)) is None
+
+    run_virtual(main)
 
 
 def test_a_lost_line_is_link_down() -> None:
