@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import kernel, load, start
+from bench import kernel, load, modbus, start
 
 RESULTS = Path(__file__).with_name("results.json")
 README = Path(__file__).parents[1] / "README.md"
@@ -42,6 +42,7 @@ BENCHES: dict[str, Bench] = {
     "kernel": kernel.measure,
     "load": load.measure,
     "start": start.measure,
+    "modbus": modbus.measure,
 }
 
 

@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import IO
 
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -30,23 +32,47 @@ def free_ports(count: int) -> int:
     raise RuntimeError("no free ports")
 
 
+def keep_to(core: int) -> None:
+    """Keep this process to one core, where it may use as many as two."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[core % len(cores)]})
+
+
 class Child(subprocess.Popen[str]):
     """A child process; `told` is the line by which it said that it is ready."""
 
     told = ""
+    complaints: IO[bytes]
+
+    def ask(self, line: str = "") -> str:
+        """Its answer to a line."""
+        assert self.stdin is not None
+        self.stdin.write(line + "\n")
+        self.stdin.flush()
+        return self.line()
+
+    def line(self) -> str:
+        """The next line that it prints."""
+        assert self.stdout is not None
+        line = self.stdout.readline()
+        if not line:
+            self.complaints.seek(0)
+            raise RuntimeError(f"{self.args} ended: {self.complaints.read().decode()}")
+        return line
+
+
+Running = AbstractContextManager[Child]
 
 
 @contextmanager
 def process(*command: str, ready: str | None = "ready") -> Iterator[Child]:
     """A child process that has said `ready`; ended with SIGTERM, then SIGKILL."""
-    child = Child(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    pipe, complaints = subprocess.PIPE, tempfile.TemporaryFile()
+    child = Child(command, stdin=pipe, stdout=pipe, stderr=complaints, text=True)
+    child.complaints = complaints
     try:
-        if ready is not None:
-            assert child.stdout is not None
-            while ready not in child.told:
-                child.told = child.stdout.readline()
-                if not child.told:
-                    raise RuntimeError(f"{' '.join(command)} ended")
+        while ready is not None and ready not in child.told:
+            child.told = child.line()
         yield child
     finally:
         child.send_signal(signal.SIGTERM)
@@ -55,6 +81,7 @@ def process(*command: str, ready: str | None = "ready") -> Iterator[Child]:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+        complaints.close()
 
 
 @contextmanager
