@@ -174,16 +174,17 @@ class Admission:
                 "STEP_TOO_LARGE", point=subject.point.id, present=shown(present), step=step
             )
 
-    def rate(self, name: str, now: float) -> None:
-        """RATE_LIMITED: so many a minute for a point and for the site; counts this one."""
+    def rate(self, name: str, now: float, *, count: bool = True) -> None:
+        """RATE_LIMITED: so many a minute for a point and for the site; counts this one or not."""
         for key, limit in ((name, PER_POINT), ("", PER_SITE)):
             recent = self._recent.setdefault(key, deque())
             while recent and now - recent[0] >= MINUTE:
                 recent.popleft()
             if len(recent) >= limit:
                 raise Rejected("RATE_LIMITED", limit=limit)
-        for key in (name, ""):
-            self._recent[key].append(now)
+        if count:
+            for key in (name, ""):
+                self._recent[key].append(now)
 
     def expect(self, command: Envelope, subject: Subject) -> None:
         """EXPECT_MISMATCH: compare and set."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from edge.admission import Admission, Subject, shown
+from edge.admission import LEASE, Admission, Subject, shown
 from edge.clock import Clock
 from edge.envelope import (
     TEXTS,
@@ -86,7 +86,7 @@ class Commands:
         self,
         envelope: bytes | Mapping[str, Any],
         *,
-        via: Literal["mqtt", "local"],
+        via: Literal["mqtt", "bms", "local"],
         retained: bool = False,
         topic_target: tuple[str, str] | None = None,
         user: str | None = None,
@@ -100,7 +100,7 @@ class Commands:
         whether the wall clock may judge expiry. A command whose id is known is answered with what
         became of it and moves nothing.
         """
-        remote = via == "mqtt"
+        remote = via != "local"
         draft = Answer(
             named_id(envelope), "", "", None, State.REJECTED, "", None, user or "", "", via,
             None, None, "", wall,
@@ -131,21 +131,10 @@ class Commands:
             return self._say(answer)
 
     def _decide(self, command: Envelope, draft: Answer, remote: bool, now: float) -> Answer:
-        check = self._admission
-        subject = check.authority(draft.point, draft.by, remote)
+        subject, lease = self._admit(command, draft.point, draft.by, remote, now)
         slot = Slot.REMOTE if remote else Slot.LOCAL
-        lease = check.range(command, subject)
-        check.step(command, subject)
-        if remote:
-            check.rate(draft.point, now)
-        check.expect(command, subject)
-        if command.op == "set":
-            check.local(subject, remote)
-            check.interlock(subject)
         held = self._holds.get((draft.point, slot))
-        if remote and held is not None and self._accepted[held.id].by != draft.by:
-            raise self._conflict(held, now)
-        present = check.present(subject)
+        present = self._admission.present(subject)
         answer = replace(
             draft, state=State.ACCEPTED, feedback=_number(present),
             until=draft.ts + lease if math.isfinite(lease) else None,
@@ -161,6 +150,58 @@ class Commands:
             Hold(answer.id, answer.point, slot, value, now + lease, now, now, present), subject
         )
         return answer
+
+    def _admit(
+        self, command: Envelope, point: str, by: str, remote: bool, now: float, count: bool = True
+    ) -> tuple[Subject, float]:
+        """Every check of who, what and now, in order; the lease in seconds. Raises `Rejected`."""
+        check = self._admission
+        subject = check.authority(point, by, remote)
+        lease = check.range(command, subject)
+        check.step(command, subject)
+        if remote:
+            check.rate(point, now, count=count)
+        check.expect(command, subject)
+        if command.op == "set":
+            check.local(subject, remote)
+            check.interlock(subject)
+        held = self._holds.get((point, Slot.REMOTE)) if remote else None
+        if held is not None and self._accepted[held.id].by != by:
+            raise self._conflict(held, now)
+        return subject, lease
+
+    # ── for whom repeats in a cycle what he wants ──────────────────────────────────────────────
+
+    def repeats(self, point: str, value: float, by: str, now: float, wall: float) -> bool:
+        """Whether a remote command would ask for what `by` holds there already (NaN: nothing).
+
+        Nothing is recorded, but once half of the lease is over it runs anew, and that is.
+        """
+        held = self._holds.get((point, Slot.REMOTE))
+        if self.closed or held is None or self._accepted[held.id].by != by:
+            return not self.closed and math.isnan(value)
+        if held.value != value:
+            return False
+        subject = self._subjects[point]
+        lease = LEASE if subject.grant is None else subject.grant.lease
+        if held.expires - now < lease / 2:
+            held.expires = now + lease
+            self._ask(held.slot, point, held.value, held.expires)
+            self._accepted[held.id] = replace(self._accepted[held.id], until=wall + lease, ts=wall)
+            self._say(self._accepted[held.id])
+        return True
+
+    def refusal(self, point: str, value: float, by: str, now: float) -> str:
+        """The code with which a remote command would be refused now, "" when it would pass."""
+        wanted = None if math.isnan(value) else value
+        command = Envelope(id="-", op="release" if wanted is None else "set", value=wanted)
+        try:
+            if self.closed:
+                raise Rejected("STOPPING")
+            self._admit(command, point, by, True, now, count=False)
+        except Rejected as refusal:
+            return refusal.code
+        return ""
 
     def _conflict(self, held: Hold, now: float) -> Rejected:
         left = f"{max(held.expires - now, 0):.0f}"

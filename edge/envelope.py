@@ -102,7 +102,7 @@ class Answer:
     """What a command has come to. `code` says why it was refused or reverted, else "".
 
     `ts` and `until` (end of the lease, None for none) are wall seconds. `feedback` is the present
-    value that was compared. `via` is "mqtt" or "local", `by` the person.
+    value that was compared. `via` is "mqtt", "bms" or "local", `by` the person.
     """
 
     id: str

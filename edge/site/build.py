@@ -20,6 +20,7 @@ from edge.site.files import Files, Source
 from edge.site.model import GrantOptions, Tls, UplinkOptions, ValueRule
 from edge.site.parts import DevicePart, Parts, Record, RulePart
 from edge.site.points import Amounts, device_point, field_device, setpoint, virtual
+from edge.site.registers import Bms
 from edge.site.site import (
     Annunciator,
     Bus,
@@ -110,6 +111,7 @@ class _Builder:
             outbox_age=parts.outbox.age,
             file=self.files.main,
             digest=self.files.digest(),
+            bms=self._bms(),
         )
 
     def _check_devices(self, fields: Mapping[str, FieldDevice]) -> None:
@@ -282,6 +284,13 @@ class _Builder:
             lease_max=max(longest, options.lease) if options.lease_max is None
             else options.lease_max,
         )  # fmt: skip
+
+    def _bms(self) -> Bms | None:
+        record = self.parts.bms
+        if record is None:
+            return None
+        self.sources.of["bms", record.id] = record.source
+        return record.options.resolved()
 
     def _uplinks(self) -> Iterator[Uplink]:
         for id, record in self.parts.uplinks.items():

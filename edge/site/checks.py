@@ -17,6 +17,7 @@ from edge.image.slots import Slot
 from edge.schema.problem import Mark, Problem
 from edge.schema.validate import did_you_mean
 from edge.site.build import Sources
+from edge.site.check_bms import check_bms
 from edge.site.references import Use, judge, not_commandable, unknown_point, uses
 from edge.site.site import Point, Role, Site
 from edge.text import Text
@@ -373,6 +374,7 @@ CHECKS: tuple[Callable[[Scene], Iterator[Problem]], ...] = (
     check_addresses,
     check_grants,
     check_uplinks,
+    check_bms,
     check_timezone,
     check_periods,
     check_failsafes,

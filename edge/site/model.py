@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Wit
 from edge.blocks.kind import Input, Source
 from edge.schema.model import Model, Refusal, Words
 from edge.schema.units import Duration, canonical
+from edge.site.bms import BmsOptions
 from edge.text import Text
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -380,7 +381,7 @@ class UplinkOptions(Model):
 
 
 SINGLE: Mapping[str, type[Model]] = {
-    "site": Header, "scan": Scan, "clock": Time, "outbox": Outbox,
+    "site": Header, "scan": Scan, "clock": Time, "outbox": Outbox, "bms": BmsOptions,
 }  # fmt: skip
 """Sections that are one record."""
 

@@ -15,6 +15,7 @@ from edge.driver import DriverKind
 from edge.schema.model import Model, Refusal
 from edge.schema.problem import Problem
 from edge.schema.validate import did_you_mean, validate
+from edge.site.bms import BmsOptions
 from edge.site.files import Files, Part, Source
 from edge.site.model import (
     AlarmOptions,
@@ -115,6 +116,7 @@ class Parts:
     users: dict[str, Record[UserOptions]] = field(default_factory=dict)
     commands: dict[str, Record[GrantOptions]] = field(default_factory=dict)
     uplinks: dict[str, Record[UplinkOptions]] = field(default_factory=dict)
+    bms: Record[BmsOptions] | None = None
 
 
 def read_parts(
@@ -157,10 +159,12 @@ class _Reader:
             "commands": self._each("commands", self._record(GrantOptions), identifier),
             "uplinks": self._each("uplink", self._record(UplinkOptions)),
         }
+        bms = self._files.single.get("bms")
+        served = self._record(BmsOptions)("", bms) if bms else None
         self.problems += self._profiles.problems
         if header is None or scan is None or clock is None or outbox is None:
             return None
-        return Parts(header, root, scan, clock, outbox, buses, **parts)
+        return Parts(header, root, scan, clock, outbox, buses, **parts, bms=served)
 
     def _one(self, section: str, model: type[M], root: Source) -> M | None:
         part = self._files.single.get(section, Part({}, root))

@@ -16,6 +16,7 @@ from typing import Literal
 from edge.driver import DriverKind, FieldDevice, Poll
 from edge.schema.model import Model
 from edge.schema.problem import Mark
+from edge.site.registers import Bms
 from edge.text import Language, Text
 
 
@@ -231,6 +232,7 @@ class Site:
     outbox_age: float
     file: Path
     digest: str  # sha256 over all files of the site
+    bms: Bms | None = None  # the controller's own Modbus server
 
     def index(self) -> dict[str, int]:
         """Image index by point id."""
