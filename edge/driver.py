@@ -56,7 +56,8 @@ class Poll:
     """One planned request and the points that its answer brings, in this order.
 
     `request` belongs to the driver: prepared by `plan`, handed back to `read` untouched. The site
-    numbers points poll by poll, so that an answer lands in the image as one slice.
+    numbers points poll by poll, so that an answer lands in the image as one slice. `spare` counts
+    what is read along and no point asked for (registers, bits).
     """
 
     device: str
@@ -64,6 +65,7 @@ class Poll:
     period: float
     request: Any
     label: str  # what a technician sees: "holding 100-131"
+    spare: int = 0
 
 
 @dataclass(slots=True)
