@@ -9,7 +9,16 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from edge.text import Text
+
 Failure = Literal["timeout", "refused", "bad_answer", "link"]
+
+KINDS: dict[Failure, Text] = {
+    "timeout": Text("无应答", "unanswered"),
+    "refused": Text("被拒", "refused"),
+    "bad_answer": Text("错误应答", "wrong answer"),
+    "link": Text("断线", "link lost"),
+}
 
 TRIPS = 256  # round trips that are remembered; a power of two
 
@@ -26,9 +35,7 @@ class Meter:
 
     def __init__(self, lanes: int = 1) -> None:
         self.requests = 0
-        self.failures: dict[Failure, int] = dict.fromkeys(
-            ("timeout", "refused", "bad_answer", "link"), 0
-        )
+        self.failures: dict[Failure, int] = dict.fromkeys(KINDS, 0)
         self.busy = 0.0
         self.back_off = 0.0
         self._lanes = lanes

@@ -42,6 +42,7 @@ class Shown:
     by: str = ""
     held: bool = False
     left: float | None = None
+    local: bool = False  # tells of a bus or a device: shown when asked for
 
     @property
     def bad(self) -> bool:
@@ -75,18 +76,27 @@ def shown(model: Json, snapshot: Json) -> list[Shown]:
                 by=hold["by"] if hold else output.get("by", ""),
                 held=hold is not None,
                 left=None if until is None else until - snapshot["t"],
+                local=point.get("local", False),
             )
         )
     return made
 
 
-def chosen(points: Sequence[Shown], wanted: Sequence[str]) -> list[Shown]:
-    """The points that were asked for by id, by device or by pattern; all when nothing was."""
+def chosen(
+    points: Sequence[Shown], wanted: Sequence[str], *, everything: bool = False
+) -> list[Shown]:
+    """The points that were asked for by id, by device or by pattern; all when nothing was.
+
+    What tells of buses and devices would drown the others: it is left out where a word fits other
+    points too. `v3` is the valve's own, `v3.link` and `*.link.age` are what is measured of it.
+    """
     if not wanted:
-        return list(points)
+        return [point for point in points if everything or not point.local]
     found: list[Shown] = []
     for word in wanted:
         matching = [p for p in points if matches(p.id, word)]
+        if not everything and not all(p.local for p in matching):
+            matching = [p for p in matching if not p.local]
         if not matching:
             raise unknown(word, [p.id for p in points])
         found += [p for p in matching if p not in found]

@@ -13,7 +13,10 @@ VERSION = 1
 
 
 def model(site: Site) -> Json:
-    """The site for a screen. A point's place in `points` is its name on the wire."""
+    """The site for a screen. A point's place in `points` is its name on the wire.
+
+    Points that are `local` tell of buses and devices: there are many, shown when asked for.
+    """
     grants = {grant.point: grant for grant in site.grants}
     return {
         "v": VERSION,
@@ -45,6 +48,8 @@ def _point(point: Point, grant: Grant | None) -> Json:
     }
     if point.device is not None:
         made |= {"device": point.device, "period": point.period}
+    if point.local:
+        made["local"] = True
     if point.labels:
         made["labels"] = {str(value): both(text) for value, text in point.labels.items()}
     if point.role in (Role.OUTPUT, Role.SETPOINT) and not point.fire:

@@ -99,9 +99,11 @@ class Scan:
         self._reported: Floats = np.full(image.points, np.nan)
         self._reported_bits: Bits = np.full(image.points, quality.NEVER, np.uint16)
         # Polled points come first; what follows is written by us and compared in every step.
-        self._own = sum(len(poll.points) for bus in site.buses for poll in bus.polls)
+        # Between them is what is local: taken in, and never reported.
+        self._polled = sum(len(poll.points) for bus in site.buses for poll in bus.polls)
+        self._own = self._polled + sum(point.local for point in site.points)
         ours = (Role.VIRTUAL, Role.SETPOINT)
-        virtual = [i for i, p in enumerate(site.points) if p.role in ours]
+        virtual = [i for i, p in enumerate(site.points) if p.role in ours and not p.local]
         self._virtual = np.asarray(virtual, np.int32)
         tripped = [self.index[f"{interlock.id}.tripped"] for interlock in site.interlocks]
         self._tripped = np.asarray(tripped, np.int32)
@@ -190,7 +192,7 @@ class Scan:
         if now >= self._next_age:
             self._next_age = now + AGE_EVERY
             if self._age(now):
-                slices.append((0, self.image.points))
+                slices.append((0, self._polled))  # nothing else grows old
         return slices
 
     def _age(self, now: float) -> bool:
@@ -300,6 +302,8 @@ class Scan:
         """Points that moved beyond their `report`, or whose quality changed."""
         image, found = self.image, []
         for first, stop in (*slices, (self._own, image.points)):
+            if self._polled <= first < self._own:
+                continue
             value, bits = image.value[first:stop], image.quality[first:stop]
             moved = np.abs(value - self._reported[first:stop]) > self._report[first:stop]
             moved |= bits != self._reported_bits[first:stop]

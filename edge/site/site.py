@@ -60,7 +60,8 @@ class Point:
     `period` is the poll period (0 for virtual points and setpoints). A value older than `max_age`
     is STALE (inf: never). Upstream, changes beyond `report` are sent. `hoa` names the input that
     tells whether a hard-wired Hand-Off-Auto switch is in AUTO (1) for this output. `fire` points
-    belong to a fire device: never written.
+    belong to a fire device: never written. `local` ones tell of buses and devices; they stay on
+    this machine and are shown to those who ask for them.
     """
 
     id: str
@@ -78,6 +79,7 @@ class Point:
     hoa: str | None = None
     output: Output | None = None
     labels: Mapping[int, Text] = field(default_factory=dict)  # enumerated values
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +208,11 @@ class Uplink:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Everything the controller runs on. `points` is in image order: polls first, one by one."""
+    """Everything the controller runs on.
+
+    `points` is in image order: polls first, one by one; then what is local, bus by bus; then what
+    is only written, setpoints, and what is computed.
+    """
 
     id: str
     name: Text

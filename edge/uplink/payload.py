@@ -77,6 +77,8 @@ def dictionary(site: Site) -> dict[str, str]:
     grants = {grant.point: grant for grant in site.grants}
     devices: dict[str, dict[str, Any]] = {}
     for point in site.points:
+        if point.local:
+            continue
         device, name = place(point)
         devices.setdefault(device, {})[name] = _meaning(point, grants.get(point.id))
     return {

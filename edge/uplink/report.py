@@ -52,11 +52,14 @@ class Reporter:
         self._names = [json.dumps(name, ensure_ascii=False) for _, name in places]
         self._members: list[list[int]] = [[] for _ in self._devices]
         for i, number in enumerate(self._device):
-            self._members[number].append(i)
+            if not points[i].local:
+                self._members[number].append(i)
         self._changes: list[Change] = []
 
     def changed(self, indices: Sequence[int], image: ProcessImage, now: float, wall: float) -> None:
         """Take in the points that changed in the step at `now`; called after every step.
+
+        None of them is local: the scan sees to that, as `full` does here.
 
         A usable value has the time at which it was measured, a bad one the time of the step.
         """
