@@ -306,7 +306,7 @@ class Pty(Medium):
     async def start(self, ear: Ear) -> None:
         self._ear = ear
         if self._folder is None:
-            self._folder = tempfile.mkdtemp(prefix="modbus-line-", dir="/dev/shm")
+            self._folder = tempfile.mkdtemp(prefix="modbus-line-")
             self.path = Path(self._folder, "line")
         self._appear()
 
