@@ -16,6 +16,7 @@ from edge.blocks.kind import Kind
 from edge.image.slots import Slot
 from edge.schema.problem import Mark, Problem
 from edge.schema.validate import did_you_mean
+from edge.site import cost
 from edge.site.build import Sources
 from edge.site.check_bms import check_bms
 from edge.site.references import Use, judge, not_commandable, unknown_point, uses
@@ -310,6 +311,36 @@ def check_periods(scene: Scene) -> Iterator[Problem]:
             yield Problem("poll-too-short", source.value(("max_age",)), text)
 
 
+def check_load(scene: Scene) -> Iterator[Problem]:
+    """The polls of a line leave it time for writes, repeats and probes (domain.md 4.3)."""
+    for bus in scene.site.buses:
+        load = cost.load(bus)
+        if load is None or load <= LOAD_WARNING:
+            continue
+        worst = max(bus.polls, key=lambda poll: cost.share(bus, poll) or 0.0)
+        text = _LOAD.format(
+            load=100 * load, most=100 * LOAD_MOST, device=worst.device, label=worst.label,
+            period=worst.period, share=100 * (cost.share(bus, worst) or 0.0),
+            slower=math.ceil(10 * load / LOAD_WARNING) / 10,
+        )  # fmt: skip
+        mark = scene.sources.at("buses", bus.id).key()
+        if load > LOAD_MOST:
+            yield Problem("bus-overloaded", mark, text)
+        else:
+            yield Problem("bus-busy", mark, text, "warning")
+
+
+LOAD_MOST, LOAD_WARNING = 0.8, 0.6
+_LOAD = Text(
+    "轮询占线路时间的 {load:.0f} % (上限 {most:.0f} %), 其中最多的是 {device} 的 {label}: "
+    "每 {period:g} 秒一次, 占 {share:.0f} %; 请把轮询周期延长到 {slower:g} 倍, 提高波特率, "
+    "或分到另一条线",
+    "its polls take {load:.0f} % of the line's time (at most {most:.0f} %), most of it {label} of "
+    "{device}, every {period:g} s, with {share:.0f} %; poll {slower:g} times as slowly, raise the "
+    "baud rate or use another line",
+)
+
+
 def check_failsafes(scene: Scene) -> Iterator[Problem]:
     """Only a protocol with priorities can relinquish."""
     drivers = {device.id: bus.kind for bus in scene.site.buses for device in bus.devices}
@@ -377,6 +408,7 @@ CHECKS: tuple[Callable[[Scene], Iterator[Problem]], ...] = (
     check_bms,
     check_timezone,
     check_periods,
+    check_load,
     check_failsafes,
     check_simulated,
     check_defaults,

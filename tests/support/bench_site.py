@@ -78,7 +78,8 @@ def _connect(*_: Any) -> Any:
 BENCH = DriverKind("bench", BenchBus, BenchDevice, BenchPoint, _plan, _connect, _vector, _check)
 OTHER = DriverKind("other", BenchBus, BenchDevice, BenchPoint, _plan, _connect, priorities=True)
 MODEL = replace(BENCH, name="model", simulated=True)
-DRIVERS = {"bench": BENCH, "other": OTHER, "model": MODEL}
+LINE = replace(BENCH, name="line", cost=lambda bus, poll: 0.05 * len(poll.points))
+DRIVERS = {"bench": BENCH, "other": OTHER, "model": MODEL, "line": LINE}
 
 
 class Follow(Model):
