@@ -61,16 +61,12 @@ def _controller(place: Path, broker: int) -> tuple[float, list[float], dict[str,
             before, began = controller.cpu(), time.perf_counter()
             time.sleep(SECONDS)
             used, lasted = controller.cpu() - before, time.perf_counter() - began
-            told = subprocess.run(
-                [str(rig.EDGE), "health", "--json", "--socket", str(controller.socket)],
-                capture_output=True, text=True, check=True,
-            )  # fmt: skip
+            health = controller.health()
             farm.send_signal(signal.SIGTERM)
             assert farm.stdout is not None
             seen = json.loads(farm.stdout.readline())
         finally:
             controller.stop()
-    health = json.loads(told.stdout)
     assert health["uplinks"][0]["up"], "the broker is there: it must be used"
     assert health["uplinks"][0]["sent"] > DEVICES, "changes must arrive"
     polled = min(seen["polls"]) / (time.perf_counter() - began + 4.0)

@@ -29,8 +29,13 @@ from typing import Any
 
 import numpy as np
 import uvloop
+from pymodbus.client import AsyncModbusTcpClient
+from pyModbusTCP.client import ModbusClient
 
 from bench.rig import keep_to
+from drivers.modbus import MODBUS
+from edge.bus.host import BusHost
+from edge.driver import FieldDevice, FieldPoint
 
 REGISTERS = 100
 WARM = 0.2  # seconds before it counts
@@ -90,10 +95,6 @@ async def _rounds(asks: list[Asks], measure: Measure) -> None:
 
 async def ours(port: int, connections: int, measure: Measure) -> None:
     """Our driver, by its port alone."""
-    from drivers.modbus import MODBUS
-    from edge.bus.host import BusHost
-    from edge.driver import FieldDevice, FieldPoint
-
     bus = MODBUS.bus.model_validate({"tcp": f"127.0.0.1:{port}"})
     inf = float("inf")
     points = tuple(
@@ -162,8 +163,6 @@ async def bare(port: int, connections: int, measure: Measure) -> None:
 
 async def pymodbus(port: int, connections: int, measure: Measure) -> None:
     """Its asyncio client."""
-    from pymodbus.client import AsyncModbusTcpClient
-
     clients = [AsyncModbusTcpClient("127.0.0.1", port=port, retries=0) for _ in range(connections)]
     for client in clients:
         assert await client.connect()
@@ -188,8 +187,6 @@ def _in_turn(asks: list[Callable[[], Any]], measure: Measure) -> None:
 
 def pymodbustcp(port: int, connections: int, measure: Measure) -> None:
     """pyModbusTCP's blocking client."""
-    from pyModbusTCP.client import ModbusClient
-
     clients = [ModbusClient("127.0.0.1", port, unit_id=1) for _ in range(connections)]
     assert len(clients[0].read_holding_registers(0, REGISTERS) or ()) == REGISTERS
     _in_turn([lambda c=c: c.read_holding_registers(0, REGISTERS) for c in clients], measure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -12,7 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 TICK = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -67,21 +68,21 @@ Running = AbstractContextManager[Child]
 @contextmanager
 def process(*command: str, ready: str | None = "ready") -> Iterator[Child]:
     """A child process that has said `ready`; ended with SIGTERM, then SIGKILL."""
-    pipe, complaints = subprocess.PIPE, tempfile.TemporaryFile()
-    child = Child(command, stdin=pipe, stdout=pipe, stderr=complaints, text=True)
-    child.complaints = complaints
-    try:
-        while ready is not None and ready not in child.told:
-            child.told = child.line()
-        yield child
-    finally:
-        child.send_signal(signal.SIGTERM)
+    pipe = subprocess.PIPE
+    with tempfile.TemporaryFile() as complaints:
+        child = Child(command, stdin=pipe, stdout=pipe, stderr=complaints, text=True)
+        child.complaints = complaints
         try:
-            child.wait(10)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        complaints.close()
+            while ready is not None and ready not in child.told:
+                child.told = child.line()
+            yield child
+        finally:
+            child.send_signal(signal.SIGTERM)
+            try:
+                child.wait(10)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
 
 
 @contextmanager
@@ -115,9 +116,12 @@ def bacnet() -> Iterator[int]:
 
 
 class Controller:
-    """`edge run` on a site, with a notify socket that tells when the first scan was done."""
+    """`edge run` on a site, with a notify socket that tells when the first scan was done.
 
-    def __init__(self, site: Path, directory: Path) -> None:
+    `core`: all its threads are kept to it.
+    """
+
+    def __init__(self, site: Path, directory: Path, *, core: int | None = None) -> None:
         notify = directory / "notify.sock"
         notify.unlink(missing_ok=True)
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -130,6 +134,7 @@ class Controller:
             [str(EDGE), "run", str(site), "--state", str(directory / "state"), "--socket",
              str(self.socket)],
             env={**os.environ, "NOTIFY_SOCKET": str(notify)}, stdout=self._log, stderr=self._log,
+            preexec_fn=None if core is None else lambda: keep_to(core),  # noqa: PLW1509 - no threads
         )  # fmt: skip
         self.pid = self._child.pid
 
@@ -147,6 +152,13 @@ class Controller:
     def resident(self) -> float:
         """Resident memory in MB."""
         return resident(self.pid)
+
+    def health(self) -> dict[str, Any]:
+        """What `edge health` says."""
+        command = [str(EDGE), "health", "--json", "--socket", str(self.socket)]
+        told = subprocess.run(command, capture_output=True, text=True, check=True)
+        health: dict[str, Any] = json.loads(told.stdout)
+        return health
 
     def stop(self) -> None:
         """End it in order."""

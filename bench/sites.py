@@ -7,6 +7,23 @@ from pathlib import Path
 from bench.farm import REGISTERS, TOGGLED
 
 
+def plain(directory: Path, port: int, devices: int, *, period: str) -> Path:
+    """`devices` of 100 registers each and one rule: the way of a value into the image, no more."""
+    lines = [
+        "site: {id: bench, timezone: Asia/Shanghai}", "clock: {trust: always}",
+        "scan: {startup_delay: 0s}", "buses:",
+    ]  # fmt: skip
+    lines += [f'  b{k}: {{driver: modbus, tcp: "127.0.0.1:{port + k}"}}' for k in range(devices)]
+    lines.append("devices:")
+    for k in range(devices):
+        lines += [f"  d{k}:", f"    bus: b{k}", f"    poll: {period}", "    points:"]
+        lines += [f"      r{i}: {{holding: {i}}}" for i in range(REGISTERS)]
+    lines += ["rules:", "  sum: {value: d0.r0 + d1.r0}"]
+    path = directory / "site.yaml"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
 def polled(
     directory: Path, port: int, devices: int, *, broker: int | None, bacnet: int | None = None,
     period: str = "100ms",
