@@ -85,6 +85,20 @@ DEVICE_ONLINE = _event(
     "device-online", "info", "设备 {device} 恢复, 离线 {lasted:.0f} 秒",
     "device {device} is back after {lasted:.0f} s",
 )  # fmt: skip
+BUS_HEALTH = _event(
+    "bus-health", "info",
+    "总线 {bus} 近 {minutes:.0f} 分钟: {requests} 次请求, {failures}, 负载 {load:.0f} %, "
+    "响应时间中位数 {median}, p99 {p99}, 最旧数据 {age}",
+    "bus {bus} in {minutes:.0f} min: {requests} requests, {failures}, load {load:.0f} %, "
+    "round trip {median}, p99 {p99}, oldest point {age}",
+)  # fmt: skip
+DEVICE_HEALTH = _event(
+    "device-health", "info",
+    "设备 {device} 近 {minutes:.0f} 分钟: {requests} 次请求, {failures}, "
+    "响应时间中位数 {median}, p99 {p99}, 最旧数据 {age}, 退避 {back_off:.0f} 秒",
+    "device {device} in {minutes:.0f} min: {requests} requests, {failures}, "
+    "round trip {median}, p99 {p99}, oldest point {age}, backed off {back_off:.0f} s",
+)  # fmt: skip
 POLL_REFUSED = _event(
     "poll-refused", "warning",
     "设备 {device} 拒绝 {poll}: {reason}; 请核对寄存器表",
@@ -93,6 +107,17 @@ POLL_REFUSED = _event(
 WRITE_FAILED = _event(
     "write-failed", "error", "写 {point} = {value:g} 失败: {reason}",
     "writing {point} = {value:g} failed: {reason}",
+)  # fmt: skip
+WRITE_UNVERIFIED = _event(
+    "write-unverified", "error",
+    "写 {point} = {value:g} 未得到应答, 又无法读回: 是否执行不明, 不再重写; 请到现场核对",
+    "nobody knows whether {point} = {value:g} was carried out: no answer came and it cannot be read"
+    " back, so it is not written again; look on site",
+)  # fmt: skip
+WRITES_SPENT = _event(
+    "writes-spent", "warning",
+    "{point} 在 24 小时内已写 {most} 次, 为保护 EEPROM, 新值暂缓写入",
+    "{point} was written {most} times in 24 h; to spare its EEPROM the next value has to wait",
 )  # fmt: skip
 WRITE_NOT_FOLLOWED = _event(
     "write-not-followed", "error", "{point} 未跟随: 应为 {value:g}, 实为 {seen:g}",
@@ -105,6 +130,10 @@ OVERRIDDEN_OUTSIDE = _event(
 OVERRIDE_ENDED = _event(
     "override-ended", "info", "{point} 的外部强制已解除", "nobody outside holds {point} any more"
 )
+LEFTOVERS = _event(
+    "leftovers", "info", "{point}: 清除本控制器上次运行遗留在设备上的优先级: {left}",
+    "{point}: clears the priorities that an earlier run of this controller left behind: {left}",
+)  # fmt: skip
 START_DEFERRED = _event(
     "start-deferred", "warning", "{point} 每小时启动次数已满, {wait:.0f} 秒后再启动",
     "{point} has started too often this hour, the next start must wait {wait:.0f} s",
@@ -132,6 +161,18 @@ OUTBOX_UNCLEAN = _event(
 COMMANDS_UNHEARD = _event(
     "commands-unheard", "error", "上行 {uplink}: 服务器拒绝订阅 {topic} ({reason}), 收不到命令",
     "uplink {uplink}: the broker refuses the subscription to {topic} ({reason}): no commands",
+)  # fmt: skip
+BMS_DOWN = _event(
+    "bms-down", "error", "不能在 {address} 上为楼控系统提供服务 ({reason}), 继续尝试, 控制不受影响",
+    "cannot serve the BMS on {address} ({reason}): trying on, control is not affected",
+)  # fmt: skip
+BMS_UP = _event(
+    "bms-up", "info", "已在 {address} 上为楼控系统提供服务, 中断 {lasted:.0f} 秒",
+    "serving the BMS on {address} after {lasted:.0f} s",
+)  # fmt: skip
+BMS_CLIENT_REFUSED = _event(
+    "bms-client-refused", "warning", "拒绝 Modbus 客户端 {client}: {reason}",
+    "Modbus client {client} was turned away: {reason}",
 )  # fmt: skip
 STATE_GONE = _event(
     "state-gone", "error", "状态目录 {directory} 已被删除, 此后不再保存; 请尽快重启控制器",
