@@ -1,6 +1,6 @@
 """What starts and stops in which order; the only place that creates tasks.
 
-    start   lock · journal · what was kept · scan · outboxes · buses, uplinks, API, scan task
+    start   lock · journal · what was kept · scan · outboxes · buses, uplinks, BMS, API, scan
     stop    no more steps and commands · explicit failsafe values · mailboxes empty (at most 3 s)
             · state kept · buses · outboxes and journal closed
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.app import retain
+from edge.app.bms import bms_server
 from edge.app.notify import Notify
 from edge.app.timing import Timings
 from edge.app.uplinks import Uplinks
@@ -103,6 +104,7 @@ class Controller:
             site, self.scan.image, session=self.uplinks.boot, ask=self.scan.ask,
             answer=self._answered,
         )  # fmt: skip
+        self.bms = bms_server(self)
         self.view = AppView(self, kinds)
         self.recorded: asyncio.Future[int] | None = None  # the journal's promise for an answer
         self._directory_gone = False
@@ -162,6 +164,7 @@ class Controller:
             edge = {
                 **{f"bus {name}": runner.run for name, runner in self.buses.items()},
                 **self.uplinks.tasks(),
+                **({"bms": self.bms.run} if self.bms else {}),
                 "api": Server(self.view, self._socket).run,
                 "housekeeping": self._keep_house,
             }

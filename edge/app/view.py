@@ -177,6 +177,7 @@ class AppView:
             },
             "buses": [self._bus(runner) for runner in self._c.buses.values()],
             "uplinks": self._c.uplinks.health(),
+            "bms": None if self._c.bms is None else self._c.bms.health(),
             "events": dict(self._c.events.counts),
         }
 

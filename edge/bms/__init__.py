@@ -1,1 +1,1 @@
-"""The controller's own points as a Modbus TCP server for the building management system next door."""
+"""The controller's own points as a Modbus TCP server for the BMS next door."""

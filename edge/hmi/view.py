@@ -123,6 +123,8 @@ class View(Protocol):
                     "devices": [{"id", "online": true, "since": … | null, "last": … | null,
                                  "polls": …, "errors": …}]}],
          "uplinks": [{"id", "up": true, "backlog": …, "sent": …, "refused": …, "stream"}],
+         "bms": null | {"listen": "0.0.0.0:1502", "up": true, "clients": ["192.168.10.7"],
+                        "requests": …, "refused": …},
          "events": {"device-offline": 3}}
 
         `busy` is the share of time in which a request is under way, `since` when a device fell

@@ -21,6 +21,7 @@ HOMES = {
     "aiohttp": ("edge/hmi/",),
     "numba": ("edge/rules/kernel.py",),
     "bacpypes3": ("drivers/bacnet/link.py", "drivers/sim/serve_bacnet.py"),
+    "pymodbus": ("edge/bms/server.py",),
     "amqtt": ("edge/cli/broker.py",),
     "yaml": ("edge/schema/",),
     "structlog": ("edge/events.py", "edge/cli/logs.py"),
