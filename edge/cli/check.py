@@ -11,10 +11,12 @@ from typing import Any
 
 import click
 
-from edge.cli.command import CONFIG, OK, command, json_option, language
+from edge.cli import plan
+from edge.cli.command import CONFIG, OK, USAGE, Failed, command, json_option, language, option
 from edge.schema.problem import Problem
 from edge.site.load import read_site
 from edge.site.site import Role, Site
+from edge.store.state import locate
 from edge.text import Text
 
 
@@ -24,39 +26,73 @@ from edge.text import Text
 检查站点文件: 语法、选项、单位、引用、地址冲突、设备模板的测试向量。
 一次列出全部问题, 每条一行: 文件:行:列 路径: 问题 [代码]。警告不算失败。
 退出码: 0 可以运行, 78 有错误。
+--plan 列出每条总线的轮询请求: 周期, 点数, 顺带多读的寄存器, 占用的线路时间,
+以及运行中的驱动对设备的了解 (被拒的寄存器等); 控制器运行时也可用。
 
   edge check config/demo
   edge check site.yaml --json
+  edge check my-site --plan --state /var/lib/edge
 """,
         """
 Check a site: syntax, options, units, references, addresses used twice, the test
 vectors of its device profiles. All problems at once, one line each:
 file:line:column path: what is wrong [code]. Warnings are no failure.
 Exit code: 0 it can run, 78 there are errors.
+--plan lists the requests that each bus will carry: period, points, registers read
+along for nothing, time on the line, and what drivers have learned of the devices
+(registers that they refuse); also while a controller is running.
 
   edge check config/demo
   edge check site.yaml --json
+  edge check my-site --plan --state /var/lib/edge
 """,
     )
 )
 @click.argument("site", metavar="SITE")
+@option(
+    "--plan",
+    "with_plan",
+    is_flag=True,
+    text=Text("列出轮询请求与总线负载", "list the planned requests and what they cost"),
+)
+@option(
+    "--state",
+    type=click.Path(),
+    metavar="DIR",
+    text=Text("与 --plan 同用: 控制器的状态目录", "with --plan: the controller's state directory"),
+)
 @json_option
-def check(site: str, as_json: bool) -> int:
+def check(site: str, with_plan: bool, state: str | None, as_json: bool) -> int:
     """Print what is wrong, or what the site consists of."""
     from drivers import DRIVERS
     from edge.blocks import KINDS
 
+    if state is not None and not with_plan:
+        raise Failed(ONLY_WITH_PLAN, USAGE)
     checked = read_site(Path(site), DRIVERS, KINDS)
+    planned = checked.resolved if with_plan else None
     if as_json:
-        click.echo(json.dumps(_as_json(checked.site, checked.problems), ensure_ascii=False))
+        found = _as_json(checked.site, checked.problems)
+        if planned is not None:
+            directory, made = _plan(planned, state)
+            found["plan"] = made
+        click.echo(json.dumps(found, ensure_ascii=False))
+        return OK if checked.site is not None else CONFIG
+    for problem in checked.problems:
+        click.echo(_line(problem), color=False if "NO_COLOR" in os.environ else None)
+    if checked.site is None:
+        click.echo(_count(checked.problems).of(language()))
     else:
-        for problem in checked.problems:
-            click.echo(_line(problem), color=False if "NO_COLOR" in os.environ else None)
-        if checked.site is None:
-            click.echo(_count(checked.problems).of(language()))
-        else:
-            click.echo(summary(checked.site, checked.problems).of(language()))
+        click.echo(summary(checked.site, checked.problems).of(language()))
+    if planned is not None:
+        directory, made = _plan(planned, state)
+        click.echo("\n".join(plan.lines(made, directory, language())))
     return OK if checked.site is not None else CONFIG
+
+
+def _plan(site: Site, state: str | None) -> tuple[Path, dict[str, Any]]:
+    directory = locate(site.id, None if state is None else Path(state))
+    return directory, plan.as_json(site, directory, plan.remembered(directory))
 
 
 def _line(problem: Problem) -> str:
@@ -80,13 +116,14 @@ def _count(problems: Sequence[Problem]) -> Text:
 
 def summary(site: Site, problems: Sequence[Problem]) -> Text:
     """What a site consists of: points by role, devices and polls by bus, rules and the rest."""
-    roles = Counter(point.role for point in site.points)
+    points = [point for point in site.points if not point.local]
+    roles = Counter(point.role for point in points)
     zh = [
-        f"{site.name.zh} ({site.id}): {len(site.points)} 点 = {roles[Role.INPUT]} 输入 + "
+        f"{site.name.zh} ({site.id}): {len(points)} 点 = {roles[Role.INPUT]} 输入 + "
         f"{roles[Role.OUTPUT]} 输出 + {roles[Role.SETPOINT]} 设定值 + {roles[Role.VIRTUAL]} 虚拟点"
     ]
     en = [
-        f"{site.name.en} ({site.id}): {len(site.points)} points = {roles[Role.INPUT]} inputs + "
+        f"{site.name.en} ({site.id}): {len(points)} points = {roles[Role.INPUT]} inputs + "
         f"{roles[Role.OUTPUT]} outputs + {roles[Role.SETPOINT]} setpoints + "
         f"{roles[Role.VIRTUAL]} virtual"
     ]
@@ -120,10 +157,16 @@ def _as_json(site: Site | None, problems: Sequence[Problem]) -> dict[str, Any]:
         found["site"] = {
             "id": site.id,
             "digest": site.digest,
-            "points": len(site.points),
+            "points": sum(not point.local for point in site.points),
             "polls": {bus.id: len(bus.polls) for bus in site.buses},
             "rules": len(site.rules),
             "interlocks": len(site.interlocks),
             "alarms": len(site.alarms),
         }
     return found
+
+
+ONLY_WITH_PLAN = Text(
+    "--state 只与 --plan 同用: edge check SITE --plan --state DIR",
+    "--state goes with --plan: `edge check SITE --plan --state DIR`",
+)

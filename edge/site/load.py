@@ -31,10 +31,14 @@ class ConfigProblems(EdgeError):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What came of reading a site: the site unless there is an error, and every problem."""
+    """What came of reading a site: the site unless there is an error, and every problem.
+
+    `resolved` is there even if the site as a whole must not run; only to be looked at.
+    """
 
     site: Site | None
     problems: tuple[Problem, ...]
+    resolved: Site | None
 
 
 def load_site(path: Path, drivers: Mapping[str, DriverKind], kinds: Mapping[str, Kind]) -> Site:
@@ -65,4 +69,4 @@ def _checked(site: Site | None, problems: Sequence[Problem]) -> Checked:
     """Sorted by place; what many devices inherit from one profile is said once."""
     unique = sorted(dict.fromkeys(problems), key=lambda p: (p.level, p.mark, p.code))
     failed = any(problem.level == "error" for problem in unique)
-    return Checked(None if failed else site, tuple(unique))
+    return Checked(None if failed else site, tuple(unique), site)
