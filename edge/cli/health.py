@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import click
 
+from edge.bus.meter import KINDS
 from edge.cli.client import Client, Json
-from edge.cli.command import OK, command, json_option, language, socket_option
+from edge.cli.command import OK, command, json_option, language, socket_option, width
 from edge.cli.points import duration_text
 from edge.text import Language, Text
 
@@ -16,13 +18,15 @@ from edge.text import Language, Text
     Text(
         """
 总线, 设备, 上行, 扫描的状况; 有离线时首先看这里。
+每台设备: 响应时间的中位数与 p99, 最旧数据, 各类失败, 被拒的点, 何时再询问。
 
   edge health
   edge health --json | jq .buses
 """,
         """
 How buses, devices, uplinks and the scan are; the first place to look when
-something is offline.
+something is offline. Of each device: round trip as median and p99, its oldest
+point, failures by kind, refused points, when it is asked next.
 
   edge health
   edge health --json | jq .buses
@@ -56,10 +60,18 @@ def lines(health: Json, now: float, spoken: Language) -> list[str]:
     if told.get("store-full", 0) > told.get("store-back", 0):
         made.append(DISK.of(spoken))
     for bus in health["buses"]:
-        made.append(bus_text(bus, spoken))
-        made += ["  " + device_text(device, now, spoken) for device in bus["devices"]]
+        made.append(bus_text(bus, spoken) + _after(bus_notes(bus, spoken)))
+        rows = [device_cells(device, spoken) for device in bus["devices"]]
+        notes = [device_notes(device, now, spoken) for device in bus["devices"]]
+        titles = [title.of(spoken) for title in TITLES]
+        for row, note in zip(aligned([titles, *rows]), [[], *notes], strict=True):
+            made.append(f"  {row}{_after(note)}".rstrip())
     made += [uplink_text(uplink, spoken) for uplink in health["uplinks"]]
     return made
+
+
+def _after(notes: Sequence[str]) -> str:
+    return "  " + ", ".join(notes) if notes else ""
 
 
 def bus_text(bus: Json, spoken: Language) -> str:
@@ -67,18 +79,90 @@ def bus_text(bus: Json, spoken: Language) -> str:
     reason = "" if bus["reason"] is None else f"  {bus['reason'][spoken]}"
     state = (UP if bus["up"] else DOWN).of(spoken)
     counts = BUS.of(spoken).format(
-        requests=bus["requests"], errors=bus["errors"], busy=100 * bus["busy"]
+        requests=bus["requests"], errors=bus["errors"], load=load_text(bus)
     )
     return f"{bus['id']} ({bus['driver']}) {state}{reason}  {counts}"
+
+
+def load_text(bus: Json) -> str:
+    """How busy the bus was in the last minute."""
+    return "-- %" if bus["load"] is None else f"{100 * bus['load']:.0f} %"
+
+
+def bus_notes(bus: Json, spoken: Language) -> list[str]:
+    """Round trips, and what went wrong on a bus since the start."""
+    notes = [ROUND_TRIP.of(spoken).format(trip=trip_text(bus, spoken))]
+    notes += failure_notes(bus, spoken)
+    if bus["overruns"]:
+        notes.append(MISSED.of(spoken).format(count=bus["overruns"]))
+    return notes
 
 
 def device_text(device: Json, now: float, spoken: Language) -> str:
     """One device in a line."""
     state = (UP if device["online"] else DOWN).of(spoken)
-    text = f"{device['id']} {state}"
-    if not device["online"] and device["since"] is not None:
-        text += f" {duration_text(max(0.0, now - device['since']), spoken)}"
-    return text
+    return " ".join([f"{device['id']} {state}", *_silent_for(device, now, spoken)])
+
+
+def _silent_for(device: Json, now: float, spoken: Language) -> list[str]:
+    if device["online"] or device["since"] is None:
+        return []
+    return [duration_text(max(0.0, now - device["since"]), spoken)]
+
+
+def device_cells(device: Json, spoken: Language) -> list[str]:
+    """Name, state, round trips, age, requests: the columns of `TITLES`."""
+    return [
+        device["id"], (UP if device["online"] else DOWN).of(spoken), trip_text(device, spoken),
+        duration_text(device["age_s"], spoken), str(device["requests"]),
+    ]  # fmt: skip
+
+
+def device_notes(device: Json, now: float, spoken: Language) -> list[str]:
+    """What is wrong with a device, worst first; nothing when all is well."""
+    notes = [SILENT.of(spoken).format(time=time) for time in _silent_for(device, now, spoken)]
+    if device["probe"] is not None:
+        soon = duration_text(max(0.0, device["probe"] - now), spoken)
+        notes.append(PROBE.of(spoken).format(time=soon))
+    if device["refused"]:
+        notes.append(REFUSED.of(spoken).format(count=device["refused"]))
+    notes += failure_notes(device, spoken)
+    if device["back_off_s"]:
+        rested = duration_text(device["back_off_s"], spoken)
+        notes.append(BACK_OFF.of(spoken).format(time=rested))
+    if device["reason"] is not None:
+        notes.append(device["reason"][spoken])
+    return notes
+
+
+def failure_notes(measured: Json, spoken: Language) -> list[str]:
+    """Failures since the start, by kind."""
+    return [
+        f"{KINDS[kind].zh} {count} 次" if spoken == "zh" else f"{count} {KINDS[kind].en}"
+        for kind, count in measured["failures"].items()
+        if count
+    ]
+
+
+def trip_text(measured: Json, spoken: Language) -> str:
+    """Median and p99 of the round trips: `21/60 ms`."""
+    if measured["p50_ms"] is None:
+        return "--"
+    unit = "毫秒" if spoken == "zh" else "ms"
+    return "/".join(_ms(measured[key]) for key in ("p50_ms", "p99_ms")) + f" {unit}"
+
+
+def _ms(value: float) -> str:
+    return f"{value:.1f}" if value < 10 else f"{value:.0f}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns under each other; a Chinese character takes two places."""
+    wide = [max(width(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(text + " " * (w - width(text)) for text, w in zip(row, wide, strict=True))
+        for row in rows
+    ]
 
 
 def uplink_text(uplink: Json, spoken: Language) -> str:
@@ -98,8 +182,21 @@ HEAD = Text(
     "{site} version {version}, process {pid}, up {up}; {steps} scans, p99 {p99_ms:.1f} ms",
 )
 BUS = Text(
-    "{requests} 次请求, {errors} 次失败, 占用 {busy:.0f} %",
-    "{requests} requests, {errors} failed, {busy:.0f} % busy",
+    "{requests} 次请求, {errors} 次失败, 负载 {load}",
+    "{requests} requests, {errors} failed, load {load}",
+)
+ROUND_TRIP = Text("响应 {trip}", "round trip {trip}")
+MISSED = Text("错过轮询 {count} 次", "{count} polls missed")
+SILENT = Text("已中断 {time}", "silent for {time}")
+PROBE = Text("{time}后再询问", "next probe in {time}")
+REFUSED = Text("现拒读 {count} 个点", "refuses {count} points now")
+BACK_OFF = Text("退避累计 {time}", "backed off {time} in all")
+TITLES = (
+    Text("设备", "device"),
+    Text("状态", "state"),
+    Text("响应/p99", "trip/p99"),
+    Text("最旧数据", "oldest"),
+    Text("请求", "requests"),
 )
 UPLINK = Text(
     "{id} {state}  已发 {sent}, 积压 {backlog}, 被拒 {refused}",

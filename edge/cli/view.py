@@ -53,7 +53,7 @@ class Scene:
 
 def draw(scene: Scene, width: int, height: int) -> Group:
     """The whole screen: at most `height` lines of at most `width` places."""
-    head = [_headline(scene, width)]
+    head = [headline(scene, width)]
     tail = _tail(scene, width)
     room = height - len(head) - len(tail)
     alarms = _alarms(scene, width, max(2, room // 2))
@@ -69,17 +69,17 @@ def cell(text: str, width: int, style: str = "", align: Align = "left") -> Rich:
     if cell_len(text) > width:
         made.truncate(max(0, width - 1))
         made.append("~")
-    return _pad(made, width, align)
+    return pad(made, width, align)
 
 
-def _pad(text: Rich, width: int, align: Align) -> Rich:
+def pad(text: Rich, width: int, align: Align) -> Rich:
     missing = width - text.cell_len
     if missing > 0:
         (text.pad_left if align == "right" else text.pad_right)(missing)
     return text
 
 
-def _row(parts: Sequence[Rich], width: int) -> Rich:
+def row(parts: Sequence[Rich], width: int) -> Rich:
     made = Rich("", no_wrap=True)
     for part in parts:
         made.append_text(part)
@@ -87,7 +87,7 @@ def _row(parts: Sequence[Rich], width: int) -> Rich:
     return made
 
 
-def _headline(scene: Scene, width: int) -> Rich:
+def headline(scene: Scene, width: int) -> Rich:
     """Site, time, and the sentence that says whether anybody is needed."""
     site = scene.model["site"]
     zone = ZoneInfo(site["timezone"])
@@ -104,8 +104,8 @@ def _headline(scene: Scene, width: int) -> Rich:
     mark = "" if scene.snapshot["clock"] == "trusted" else "? "
     right = f"{SCAN.of(scene.language).format(ms=scan)}  " if width >= OWNED else " "
     right += f"{mark}{time:%H:%M:%S} "
-    line = _row(left, width - cell_len(right))
-    return _row([_pad(line, width - cell_len(right), "left"), Rich(right)], width)
+    line = row(left, width - cell_len(right))
+    return row([pad(line, width - cell_len(right), "left"), Rich(right)], width)
 
 
 def _alarms(scene: Scene, width: int, room: int) -> list[Rich]:
@@ -132,7 +132,7 @@ def _alarm_line(scene: Scene, entry: Json, width: int) -> Rich:
     style = PRIORITY.get(entry["priority"], "")
     loud = entry["state"] in ("UNACK", "LATCHED_UNACK")
     end = f" {state}  {age} "
-    return _row(
+    return row(
         [
             Rich(f" {entry['priority']} ", style),
             cell(f" {text}  {entry['id']}", width - 3 - cell_len(end), TITLE if loud else ""),
@@ -159,7 +159,7 @@ def _points(scene: Scene, width: int, room: int) -> list[Rich]:
         concerned = {
             name for alarm in standing(scene.snapshot["alarms"]) for name in alarm["numbers"]
         }
-        points = shown(scene.model, scene.snapshot)
+        points = [p for p in shown(scene.model, scene.snapshot) if not p.local]
         points.sort(key=lambda point: _rank(point, concerned))
     driven = [p for p in points if p.role in ("output", "setpoint")]
     seen = [p for p in points if p.role not in ("output", "setpoint")]
@@ -168,7 +168,7 @@ def _points(scene: Scene, width: int, room: int) -> list[Rich]:
         right = _table(scene, seen, width - half - 1, room)
         left = _table(scene, driven, half, room)
         return [
-            _row([_pad(a or Rich(), half, "left"), Rich(" "), b or Rich()], width)
+            row([pad(a or Rich(), half, "left"), Rich(" "), b or Rich()], width)
             for a, b in zip_longest(left, right)
         ]
     return _table(scene, points, width, room)
@@ -195,7 +195,7 @@ def _table(scene: Scene, points: Sequence[Shown], width: int, room: int) -> list
     if hidden or first:
         titles[0] += f" {first + 1}-{first + len(visible)}/{len(points)}"
     cells = [cell(t, w, TITLE, a) for t, w, a in zip(titles, columns, ALIGN, strict=True) if w]
-    lines = [_row(cells, width)]
+    lines = [row(cells, width)]
     return lines + [_point_line(scene, point, columns, width) for point in visible]
 
 
@@ -220,7 +220,7 @@ def _point_line(scene: Scene, point: Shown, columns: Sequence[int], width: int) 
     note = f" {quality} {age}" if quality else f" {age}"
     texts = (point.id, point.name.of(language), value_text(point, language), note,
              f" {owner_text(point, language)}")  # fmt: skip
-    return _row(
+    return row(
         [cell(t, w, style, a) for t, w, a in zip(texts, columns, ALIGN, strict=True) if w], width
     )
 
@@ -234,10 +234,10 @@ def _tail(scene: Scene, width: int) -> list[Rich]:
         text = f" {health_words.bus_text(bus, language)}"
         parts = [Rich(text, "" if bus["up"] else TITLE)]
         parts += [Rich(f"  {health_words.device_text(d, now, language)}", TITLE) for d in silent]
-        lines.append(_row(parts, width))
+        lines.append(row(parts, width))
     for uplink in scene.health["uplinks"]:
         style = "" if uplink["up"] else TITLE
-        lines.append(_row([Rich(f" {health_words.uplink_text(uplink, language)}", style)], width))
+        lines.append(row([Rich(f" {health_words.uplink_text(uplink, language)}", style)], width))
     if scene.notice is not None:
         lines.append(cell(f" {scene.notice.of(language)}", width, TITLE))
     lines.append(cell(f" {scene.keys.of(language)}", width, "reverse"))

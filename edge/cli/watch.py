@@ -30,16 +30,18 @@ from edge.text import Language, Text
         """
 实时查看点的值, 质量, 时效, 输出由谁给定, 报警与总线。
 
-  edge watch                     全部, 全屏; q 退出
+  edge watch                     全部, 全屏; h 总线与设备的健康, q 退出
   edge watch v3 'booster.p*'     一台设备, 或按样式
+  edge watch v3.link pump.bus    通信质量的点, 只在点名或加 --all 时显示
   edge watch --once              打印一次
   edge watch --json | jq .       每秒一行 JSON, 只含变化
 """,
         """
 Watch values with quality and age, who holds each output, alarms and buses.
 
-  edge watch                     everything, full screen; q ends
+  edge watch                     everything, full screen; h health, q ends
   edge watch v3 'booster.p*'     one device, or a pattern
+  edge watch v3.link pump.bus    how a device or a bus answers: when named, or --all
   edge watch --once              print once
   edge watch --json | jq .       a line of JSON each second, what changed
 """,
@@ -47,17 +49,25 @@ Watch values with quality and age, who holds each output, alarms and buses.
 )
 @click.argument("points", nargs=-1, shell_complete=complete_points)
 @option("--once", is_flag=True, text=Text("打印一次后退出", "print once and end"))
+@option(
+    "--all",
+    "everything",
+    is_flag=True,
+    text=Text("也显示总线和设备的通信质量", "also how buses and devices answer"),
+)
 @json_option
 @socket_option
-def watch(points: Sequence[str], once: bool, as_json: bool, socket: str | None) -> int:
+def watch(
+    points: Sequence[str], once: bool, everything: bool, as_json: bool, socket: str | None
+) -> int:
     """Show a running controller, in the way that the output asks for."""
     client = Client(socket)
     model, snapshot = client.get("model"), client.get("snapshot")
-    known = chosen(shown(model, snapshot), points)
+    known = chosen(shown(model, snapshot), points, everything=everything)
     if as_json:
         return _json_lines(client, model, snapshot, known, once=once)
     if not once and sys.stdout.isatty() and sys.stdin.isatty():
-        return _screen(client, model, points)
+        return _screen(client, model, points, everything=everything)
     click.echo("\n".join(table(known, language())))
     if not once:
         _changes(client, model, snapshot, [p.id for p in known])
@@ -145,27 +155,34 @@ def _changes(client: Client, model: Json, snapshot: Json, wanted: Sequence[str])
         sys.stdout.flush()
 
 
-def _screen(client: Client, model: Json, wanted: Sequence[str]) -> int:
-    """Full screen until q."""
+def _screen(client: Client, model: Json, wanted: Sequence[str], *, everything: bool) -> int:
+    """Full screen until q; h turns to the health of buses and devices, and back."""
     from rich.console import Console
     from rich.live import Live
 
+    from edge.cli.health_view import draw_health
     from edge.cli.keys import Keys
     from edge.cli.view import Scene, draw
 
     console = Console()
-    scroll, spoken = 0, language()
+    scroll, spoken, health_page = 0, language(), False
     with Keys() as keys, Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             snapshot, health = client.get("snapshot"), client.get("health")
-            only = tuple(chosen(shown(model, snapshot), wanted)) if wanted else None
-            scene = Scene(model, snapshot, health, spoken, KEYS, None, scroll, only)
-            live.update(draw(scene, console.width, console.height), refresh=True)
+            all_points = shown(model, snapshot)
+            some = wanted or everything
+            only = tuple(chosen(all_points, wanted, everything=everything)) if some else None
+            hint = HEALTH_KEYS if health_page else KEYS
+            scene = Scene(model, snapshot, health, spoken, hint, None, scroll, only)
+            picture = (draw_health if health_page else draw)(scene, console.width, console.height)
+            live.update(picture, refresh=True)
             for key in keys.pressed(1.0):
                 if key == "q":
                     return OK
                 if key == "l":
                     spoken = "en" if spoken == "zh" else "zh"
+                if key == "h":
+                    health_page, scroll = not health_page, 0
                 scroll = scrolled(scroll, key, len(model["points"]))
 
 
@@ -175,4 +192,7 @@ def scrolled(scroll: int, key: str, count: int) -> int:
     return max(0, min(count - 1, scroll + steps.get(key, 0)))
 
 
-KEYS = Text("q 退出   上下键 滚动   l English", "q quit   arrows scroll   l 中文")
+KEYS = Text("q 退出  上下键 滚动  h 健康  l English", "q quit  arrows scroll  h health  l 中文")
+HEALTH_KEYS = Text(
+    "q 退出  上下键 滚动  h 返回  l English", "q quit  arrows scroll  h points  l 中文"
+)

@@ -116,20 +116,27 @@ class View(Protocol):
         """How the controller itself is.
 
         {"site": "garden-court", "version": "0.1.0", "pid": 4711, "started": …,
-         "scan": {"steps": …, "p50_ms": …, "p99_ms": …, "max_ms": …, "overruns": …,
-                  "skipped": …},
+         "scan": {"steps": …, "p50_ms": …, "p99_ms": …, "max_ms": …, "overruns": …, "skipped": …},
          "buses": [{"id", "driver", "up": true, "reason": null | {…}, "requests": …,
-                    "writes": …, "errors": …, "overruns": …, "busy": 0.12,
-                    "devices": [{"id", "online": true, "since": … | null, "last": … | null,
-                                 "polls": …, "errors": …}]}],
+                    "writes": …, "errors": 5, "failures": {"timeout": 3, "refused": 2,
+                    "bad_answer": 0, "link": 0}, "overruns": …, "load": 0.12 | null,
+                    "p50_ms": 21.5 | null, "p99_ms": …, "age_s": …, "back_off_s": …,
+                    "devices": [{"id", "online": true, "since": … | null, "reason": null | {…},
+                                 "last": … | null, "probe": … | null, "requests": …,
+                                 "errors": …, "failures": {…}, "p50_ms": …, "p99_ms": …,
+                                 "age_s": …, "back_off_s": …, "refused": 0 | null}]}],
          "uplinks": [{"id", "up": true, "backlog": …, "sent": …, "refused": …, "stream"}],
          "bms": null | {"listen": "0.0.0.0:1502", "up": true, "clients": ["192.168.10.7"],
                         "requests": …, "refused": …},
          "events": {"device-offline": 3}}
 
-        `busy` is the share of time in which a request is under way, `since` when a device fell
-        silent, `last` its last answer, `refused` counts messages that the broker would not take,
-        `skipped` answers that came faster than steps could see them.
+        Of a bus or a device: counts are since the start, `errors` is the sum of its `failures`;
+        `p50_ms` and `p99_ms` are of its last 256 round trips, `age_s` is that of its oldest point,
+        `back_off_s` for how long nothing was asked on purpose. `load` is the share of the last
+        minute with a request under way, `overruns` counts polls that found no time. `since` is
+        when a device fell silent, `last` its last answer, `probe` when it is asked next; `refused`
+        counts the points that it refuses now. An uplink's `refused` counts messages that the broker
+        would not take, the scan's `skipped` answers that came faster than steps could see them.
         """
         ...
 

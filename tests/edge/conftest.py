@@ -150,12 +150,21 @@ class FakeView:
                      "skipped": 0},
             "buses": [
                 {"id": "pump_room", "driver": "modbus", "up": True, "reason": None,
-                 "requests": 100, "writes": 1, "errors": 2, "overruns": 0, "busy": 0.031,
+                 "requests": 100, "writes": 1, "errors": 3, "overruns": 2, "load": 0.62,
+                 "failures": {"timeout": 2, "refused": 1, "bad_answer": 0, "link": 0},
+                 "p50_ms": 21.3, "p99_ms": 60.0, "age_s": 61.0, "back_off_s": 0.0,
                  "devices": [
                      {"id": "booster", "online": True, "since": None, "last": WALL - 1,
-                      "polls": 90, "errors": 0},
+                      "reason": None, "probe": None, "requests": 90, "errors": 1,
+                      "failures": {"timeout": 0, "refused": 1, "bad_answer": 0, "link": 0},
+                      "p50_ms": 2.1, "p99_ms": 9.96, "age_s": 0.7, "back_off_s": 0.0,
+                      "refused": 3},
                      {"id": "v3", "online": False, "since": WALL - 60, "last": WALL - 61,
-                      "polls": 10, "errors": 2}]}
+                      "reason": {"zh": "3 秒内无应答", "en": "no answer within 3 s"},
+                      "probe": WALL + 12, "requests": 10, "errors": 2,
+                      "failures": {"timeout": 2, "refused": 0, "bad_answer": 0, "link": 0},
+                      "p50_ms": None, "p99_ms": None, "age_s": 61.0, "back_off_s": 30.0,
+                      "refused": None}]}
             ],
             "uplinks": [{"id": "cloud", "up": False, "backlog": 12, "sent": 5, "refused": 0,
                          "stream": "a1"}],

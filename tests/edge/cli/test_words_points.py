@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.cli.points import duration_text
+from edge.cli.points import chosen, duration_text, shown
 from edge.cli.words import orders, words
 
 LAYOUT = {"ABCD": (0, 1, 2, 3), "CDAB": (2, 3, 0, 1), "BADC": (1, 0, 3, 2), "DCBA": (3, 2, 1, 0)}
@@ -60,3 +60,24 @@ def test_a_word_is_shown_unsigned_and_signed() -> None:
 def test_durations_use_the_unit_that_suits_them(seconds: float | None, zh: str, en: str) -> None:
     """Two significant steps at most: nobody reads 7300 s."""
     assert (duration_text(seconds, "zh"), duration_text(seconds, "en")) == (zh, en)
+
+
+def test_what_is_measured_of_buses_is_shown_to_who_asks() -> None:
+    """A device's own points do not drown: its link is shown when named, or with everything."""
+    ids = ("v3.position", "v3.online", "v3.link.age", "line.bus.load")
+    model = {"points": [
+        {"id": id, "name": {"zh": "", "en": ""}, "role": "virtual", "unit": "", "d": 0,
+         "local": ".link." in id or ".bus." in id}
+        for id in ids
+    ]}  # fmt: skip
+    snapshot = {"v": {}, "outputs": {}, "holds": {}, "age": [0.0] * 4, "t": 0.0}
+    points = shown(model, snapshot)
+
+    def found(*wanted: str, everything: bool = False) -> list[str]:
+        return [point.id for point in chosen(points, wanted, everything=everything)]
+
+    assert found() == found("v3") == found("v3.*") == found("*") == ["v3.position", "v3.online"]
+    assert found("v3.link") == found("*.age") == found("v3.link.age") == ["v3.link.age"]
+    assert found("line") == ["line.bus.load"]
+    assert found(everything=True) == list(ids)
+    assert found("v3", everything=True) == list(ids[:3])
