@@ -8,6 +8,7 @@ from typing import Any
 
 from drivers.bacnet import codec
 from drivers.bacnet.config import BusConfig, DeviceConfig, PointConfig
+from drivers.bacnet.knowledge import learned
 from drivers.bacnet.plan import check, plan
 from edge.driver import Driver, DriverKind, FieldDevice, Host, Poll
 
@@ -34,5 +35,6 @@ BACNET = DriverKind(
     connect=_connect,
     vector=_vector,
     check=check,
+    learned=learned,
     priorities=True,
 )

@@ -1,14 +1,15 @@
 """BACnet services as bytes: what a request carries and what an answer brings.
 
-Pure and small (ASHRAE 135 clauses 20.2 and 21): the three services that the driver asks for, and
-numbers in application tags. Headers, invoke ids, retries and addresses are the link's. Called by
-`driver.py` only.
+Pure and small (ASHRAE 135 clauses 20.2 and 21): the three services that the driver asks for,
+numbers and texts in application tags. Headers, invoke ids, retries and addresses are the link's.
+Called by `driver.py` only.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 READ_PROPERTY, READ_PROPERTY_MULTIPLE, WRITE_PROPERTY = 12, 14, 15  # confirmed services
@@ -17,6 +18,10 @@ NULL = b"\x00"  # an application tag without a value: what relinquishes
 
 # Application tags that hold a number (clause 20.2.1.4).
 BOOLEAN, UNSIGNED, SIGNED, REAL, DOUBLE, ENUMERATED = 1, 2, 3, 4, 5, 9
+CHARACTERS = 7
+
+# The character sets of clause 20.2.9: UTF-8, UCS-4, UCS-2, ISO 8859-1. Others are tried as UTF-8.
+_CHARSETS = {3: ("utf-32-be",), 4: ("utf-16-be",), 5: ("latin-1",)}
 
 _CONTEXT, _OPENING, _CLOSING = 0x08, 6, 7
 INSTANCE_BITS = 22
@@ -267,6 +272,26 @@ def encoded(value: float, kind: int) -> bytes:
         return bytes((kind << 4 | size,)) + whole.to_bytes(size, "big", signed=signed)
     except (OverflowError, ValueError) as error:
         raise NotANumber(f"{value!r} does not fit application tag {kind}") from error
+
+
+def text(data: bytes) -> str:
+    """A character string (clause 20.2.9) as it is to be read by people, "" for anything else.
+
+    Many devices say UTF-8 and mean GBK, so whatever fits is taken.
+    """
+    reader = _Reader(data)
+    try:
+        kind, context, length = reader.tag()
+        content = reader.octets(max(length, 0))
+    except Malformed:
+        return ""
+    if kind != CHARACTERS or context or not content:
+        return ""
+    charset, rest = content[0], content[1:]
+    for codec in _CHARSETS.get(charset, ("utf-8", "gbk")):
+        with suppress(UnicodeDecodeError):
+            return "".join(c for c in rest.decode(codec).strip() if c.isprintable())
+    return ""
 
 
 def flags(data: bytes) -> int:

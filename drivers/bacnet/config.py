@@ -206,6 +206,12 @@ class PointConfig(Model):
     ] = "present-value"
 
     @builtins.property  # the field of that name hides it here
+    def name(self) -> str:
+        """`analog-input,1`, with the property where it is not the present value."""
+        plain = self.property == "present-value"
+        return self.object if plain else f"{self.object} {self.property}"
+
+    @builtins.property
     def commandable(self) -> bool:
         """Whether it is an output by nature."""
         kind, prop = self.target()[0] >> INSTANCE_BITS, self.target()[1]

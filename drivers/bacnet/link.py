@@ -13,6 +13,7 @@ import logging
 import socket
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from ipaddress import IPv4Interface
 from typing import Any, Final
 
@@ -50,8 +51,18 @@ VENDOR: Final = 999  # ASHRAE keeps this number for work without one of its own
 # The library logs a traceback for every datagram that it cannot read, to nobody's use.
 logging.getLogger("bacpypes3").propagate = False  # noqa: TID251 - silenced, not written to
 
-_DEVICE, _MAX_APDU_LENGTH, _UNKNOWN_OBJECT = 8, 62, "object/unknown-object"
+DEVICE: Final = 8  # the object type of the device itself
+_MAX_APDU_LENGTH, _UNKNOWN_OBJECT = 62, "object/unknown-object"
 _PERMANENT: Final = frozenset({"object", "property", "services", "reject"})
+
+
+def _longest(device: int) -> codec.Property:
+    """What the device is asked for first: it proves its instance, and fits every message."""
+    return codec.object_identifier(DEVICE, device), _MAX_APDU_LENGTH
+
+
+def _introduction(device: int) -> bytes:
+    return codec.read_property(_longest(device))
 
 
 def claim(host: str, port: int) -> None:
@@ -212,6 +223,20 @@ class Link:
                 self._stations.pop(device, None)  # it may come back elsewhere, or as another one
                 raise
 
+    async def probe(self, device: int) -> None:
+        """Return when the device says anything at all, be it a refusal; else `DeviceTimeout`."""
+        async with self._bound[device]:
+            with suppress(DeviceRefused):
+                station = self._stations.get(device)
+                if station is None:
+                    await self._locate(device)  # asks already
+                    return
+                try:
+                    await self._exchange(station, codec.READ_PROPERTY, _introduction(device))
+                except DeviceTimeout:
+                    self._stations.pop(device, None)
+                    raise
+
     async def _exchange(self, station: Any, service: int, data: bytes) -> bytes:
         if self._app is None:
             raise LinkDown(Text("BACnet 端口已关闭", "the BACnet port is closed"))
@@ -268,10 +293,9 @@ class Link:
 
     async def _introduce(self, device: int, station: Any) -> Any:
         """Ask the device at a configured address for its longest APDU: that proves who it is."""
-        target = (codec.object_identifier(_DEVICE, device), _MAX_APDU_LENGTH)
         try:
-            data = await self._exchange(station, codec.READ_PROPERTY, codec.read_property(target))
-            longest = int(codec.number(codec.property_value(data, target)))
+            data = await self._exchange(station, codec.READ_PROPERTY, _introduction(device))
+            longest = int(codec.number(codec.property_value(data, _longest(device))))
         except DeviceRefused as error:
             if error.code == _UNKNOWN_OBJECT:
                 raise DeviceRefused(

@@ -37,13 +37,9 @@ def _batches(points: list[FieldPoint], size: int) -> list[tuple[FieldPoint, ...]
 
 
 def _label(points: tuple[FieldPoint, ...]) -> str:
-    """`analog-input,1 … analog-output,3`, with the property where it is not the present value."""
-    first, last = _spoken(points[0].config), _spoken(points[-1].config)
+    """`analog-input,1 … analog-output,3`."""
+    first, last = points[0].config.name, points[-1].config.name
     return first if len(points) == 1 else f"{first} … {last}"
-
-
-def _spoken(point: PointConfig) -> str:
-    return point.object if point.property == "present-value" else f"{point.object} {point.property}"
 
 
 def check(bus: BusConfig, device: FieldDevice) -> Iterator[tuple[str, Text]]:
@@ -66,7 +62,7 @@ def check(bus: BusConfig, device: FieldDevice) -> Iterator[tuple[str, Text]]:
             yield (
                 point.id,
                 Text(
-                    f"{_spoken(config)} 已由 {other} 驱动",
-                    f"{_spoken(config)} is driven by {other} already",
+                    f"{config.name} 已由 {other} 驱动",
+                    f"{config.name} is driven by {other} already",
                 ),
             )

@@ -13,6 +13,7 @@ from typing import Final
 from drivers.bacnet import codec
 from drivers.bacnet.codec import Property, Refusal
 from drivers.bacnet.config import BINARY, PRESENT_VALUE, PointConfig
+from drivers.bacnet.knowledge import Knowledge
 from edge.driver import FieldPoint
 from edge.image import quality
 from edge.image.slots import SLOTS, Slot
@@ -35,6 +36,14 @@ WRONG_MAP: Final = {
 _WRONG: Final = frozenset(WRONG_MAP.values())
 
 
+def priorities(array: bytes) -> dict[int, bytes]:
+    """The occupied places of a priority array, coded; raises `codec.Malformed`."""
+    slots = codec.elements(array)
+    if len(slots) != SLOTS:
+        raise codec.Malformed(f"{len(slots)} priorities")
+    return {i: value for i, value in enumerate(slots, 1) if value != codec.NULL}
+
+
 def priority(slot: int) -> int:
     """The priority at which a slot of the ladder is written."""
     return int(Slot.PROTECT) if slot == Slot.MIN_TIME else slot
@@ -42,30 +51,39 @@ def priority(slot: int) -> int:
 
 @dataclass(slots=True)
 class Known:
-    """A point. `commandable` (None: not known yet) and `tag`, its type of number, are learned.
+    """A point. `commandable` (None: not known yet), `flagged` and `tag`, its type of number, are
+    learned; `news` says that one of them has changed.
 
     `held` are the priorities that we may hold. `leftovers` are those of ours that were occupied
-    before the first write: an earlier run of this controller left them.
+    before the first write: an earlier run of this controller left them, and `told`: that was said.
+    `seen`: the array was read on this connection.
     """
 
     spec: FieldPoint
     target: Property
+    name: str
     commandable: bool | None
     tag: int = -1
     flagged: bool = True
+    news: bool = False
     held: set[int] = field(default_factory=set)
-    leftovers: set[int] = field(default_factory=set)
+    leftovers: dict[int, bytes] = field(default_factory=dict)
+    seen: bool = False
     written: bool = False
+    told: bool = False
     flag_bits: int = 0
     array_bits: int = 0
 
     @classmethod
-    def of(cls, point: FieldPoint) -> Known:
-        """A point of which only the configuration is known."""
+    def of(cls, point: FieldPoint, known: Knowledge) -> Known:
+        """A point of which only the configuration is known, and what was learned earlier."""
         config: PointConfig = point.config
-        target = config.target()
+        target, name = config.target(), config.name
         asks = point.writable and target[1] == PRESENT_VALUE
-        return cls(point, target, None if asks else False)
+        return cls(
+            point, target, name, known.commandable.get(name) if asks else False,
+            tag=known.types.get(name, -1), flagged=name not in known.unflagged,
+        )  # fmt: skip
 
     @property
     def array(self) -> Property:
@@ -91,7 +109,9 @@ class Known:
             number = codec.number(answer)
         except ValueError:
             return math.nan, quality.CONFIG  # a text, a date, a list: not what a point can be
-        self.tag = codec.application_tag(answer)
+        tag = codec.application_tag(answer)
+        if tag != self.tag:
+            self.tag, self.news = tag, self.news or self.spec.writable
         value = number * self.spec.scale + self.spec.offset
         bits = self.flag_bits | self.array_bits
         if not self.spec.low <= value <= self.spec.high or math.isinf(value):
@@ -105,9 +125,9 @@ class Known:
         """
         if isinstance(answer, Refusal):
             if answer.error_code == UNKNOWN_PROPERTY and target == self.flags:
-                self.flagged = False
+                self.flagged, self.news = False, True
             elif answer.error_code == UNKNOWN_PROPERTY:
-                self.commandable = False
+                self._is_commandable(False)
             return
         with contextlib.suppress(codec.Malformed):
             if target == self.flags:
@@ -123,26 +143,54 @@ class Known:
         return bits
 
     def _take_array(self, answer: bytes) -> None:
-        slots = codec.elements(answer)
-        if len(slots) != SLOTS:
-            raise codec.Malformed(f"{len(slots)} priorities")
-        self.commandable = True
-        occupied = {i for i, value in enumerate(slots, 1) if value != codec.NULL}
+        occupied = priorities(answer)
+        self._is_commandable(True)
+        self.seen = True
         if not self.written:
-            self.leftovers = occupied & OURS
+            self.leftovers = {slot: value for slot, value in occupied.items() if slot in OURS}
         strongest = min(self.held, default=SLOTS + 1)
-        foreign = occupied - self.held - self.leftovers
+        foreign = occupied.keys() - self.held - self.leftovers.keys()
         stronger = any(slot < strongest for slot in foreign)
         self.array_bits = quality.OVERRIDDEN if stronger else 0
 
+    def _is_commandable(self, found: bool) -> None:
+        self.news |= self.commandable is not found
+        self.commandable = found
+
     def releases(self, keep: int | None) -> list[int]:
         """The priorities to give up beside `keep`, weakest first: the output moves once at most."""
-        return sorted((self.held | self.leftovers) - {keep}, reverse=True)
+        return sorted((self.held | self.leftovers.keys()) - {keep}, reverse=True)
 
     def released(self, slot: int) -> None:
         """The device acknowledged a NULL there."""
         self.held.discard(slot)
-        self.leftovers.discard(slot)
+        self.leftovers.pop(slot, None)
+
+    def holds(self, array: bytes, value: float, slot: int) -> bool:
+        """Whether the array has `value` at `slot` and nothing of ours beside it; NaN: nothing."""
+        occupied = priorities(array)
+        nothing = math.isnan(value)
+        if not occupied.keys().isdisjoint(self.releases(keep=None if nothing else slot)):
+            return False
+        if nothing:
+            return True
+        return slot in occupied and self.is_value(occupied[slot], value)
+
+    def is_value(self, answer: bytes, value: float) -> bool:
+        """Whether this is how the device holds `value`, as exactly as its type can."""
+        raw = (value - self.spec.offset) / self.spec.scale
+        try:
+            asked = codec.number(codec.encoded(raw, codec.application_tag(answer)))
+            return math.isclose(codec.number(answer), asked, rel_tol=1e-6)
+        except ValueError:
+            return False
+
+    def number(self, answer: bytes) -> float:
+        """A coded number in the point's unit, NaN for what is none."""
+        try:
+            return codec.number(answer) * self.spec.scale + self.spec.offset
+        except ValueError:
+            return math.nan
 
     def encoded(self, value: float) -> bytes:
         """`value` in the type that the device itself uses. Raises `codec.NotANumber`."""

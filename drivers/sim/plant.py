@@ -82,7 +82,7 @@ class Plant:
             seed=seed,
         )
         self.modbus = ModbusServer(self._units(), port=modbus_port, before=self._catch_up, log=log)
-        self.bacnet = BacnetDevice(LOBBY, bacnet_address, self._objects())
+        self.bacnet = BacnetDevice(LOBBY, bacnet_address, self._objects(), model="lobby-lighting")
         self.faults = {fault.name: fault for fault in self._faults()}
         self._stack = AsyncExitStack()
 

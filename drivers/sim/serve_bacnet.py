@@ -145,11 +145,21 @@ class _Served(Stack):
 class BacnetDevice:
     """A device with its objects; an async context manager that holds its port.
 
-    `address` is "127.0.0.1/32:47820": devices on one machine need different ports.
+    `address` is "127.0.0.1/32:47820": devices on one machine need different ports. `model` and
+    `firmware` are what it says of itself.
     """
 
-    def __init__(self, device: int, address: str, objects: Sequence[ObjectSpec]) -> None:
+    def __init__(
+        self,
+        device: int,
+        address: str,
+        objects: Sequence[ObjectSpec],
+        *,
+        model: str = "simulated",
+        firmware: str = "1.0",
+    ) -> None:
         self.device = device
+        self.model, self.firmware = model, firmware
         self.faults = Faults()
         self._bus = BusConfig(address=address)
         self._specs = tuple(objects)
@@ -163,6 +173,9 @@ class BacnetDevice:
             objectIdentifier=("device", self.device),
             objectName=f"simulated-{self.device}",
             vendorIdentifier=VENDOR,
+            vendorName="Simulated Equipment",
+            modelName=self.model,
+            firmwareRevision=self.firmware,
             segmentationSupported=Segmentation.noSegmentation,
             maxApduLengthAccepted=1476,
         )

@@ -265,3 +265,35 @@ def test_status_flags(flags: int) -> None:
     """In-alarm, fault, overridden and out-of-service are the bits 8, 4, 2 and 1."""
     bits = [int(bool(flags & bit)) for bit in (8, 4, 2, 1)]
     assert codec.flags(tagged(StatusFlags(bits))) == flags
+
+
+@pytest.mark.parametrize("words", ["Delta Controls", "江森自控", "Grüße", "x" * 300])
+def test_texts_are_read_as_the_library_codes_them(words: str) -> None:
+    """UTF-8, as nearly all devices say, of any length."""
+    assert codec.text(tagged(CharacterString(words))) == words
+
+
+@pytest.mark.parametrize(
+    ("charset", "coded", "words"),
+    [
+        (0, "江森".encode("gbk"), "江森"),  # what says UTF-8 and is not
+        (1, "江森".encode("gbk"), "江森"),
+        (3, "风机".encode("utf-32-be"), "风机"),
+        (4, "风机".encode("utf-16-be"), "风机"),
+        (5, "Kälte".encode("latin-1"), "Kälte"),
+        (0, b"AHU-1\x00\x00 ", "AHU-1"),
+        (0, b"\xff\xff\xff", ""),
+        (9, b"plain", "plain"),
+    ],
+)
+def test_other_character_sets_are_read_too(charset: int, coded: bytes, words: str) -> None:
+    """Whatever a device says its set is, what can be read is, without what is not to be seen."""
+    content = bytes((charset,)) + coded
+    head = bytes((0x75, len(content))) if len(content) > 4 else bytes((0x70 | len(content),))
+    assert codec.text(head + content) == words
+
+
+@given(st.binary(max_size=40))
+def test_any_octets_are_a_text_or_nothing(octets: bytes) -> None:
+    """Nothing that arrives raises, and nothing unprintable comes out."""
+    assert codec.text(octets).isprintable()
