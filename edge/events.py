@@ -134,10 +134,6 @@ LEFTOVERS = _event(
     "leftovers", "info", "{point}: 清除本控制器上次运行遗留在设备上的优先级: {left}",
     "{point}: clears the priorities that an earlier run of this controller left behind: {left}",
 )  # fmt: skip
-LEFTOVERS = _event(
-    "leftovers", "info", "{point}: 清除本控制器上次运行遗留在设备上的优先级: {left}",
-    "{point}: clears the priorities that an earlier run of this controller left behind: {left}",
-)  # fmt: skip
 START_DEFERRED = _event(
     "start-deferred", "warning", "{point} 每小时启动次数已满, {wait:.0f} 秒后再启动",
     "{point} has started too often this hour, the next start must wait {wait:.0f} s",
