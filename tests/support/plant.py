@@ -42,6 +42,7 @@ class RunningPlant:
     def __init__(self, *, noise: float = 0.0) -> None:
         self.lobby_port = free_udp_port()
         self.modbus_port = free_port()
+        self.bms_port = free_port()  # on which the controller serves the BMS
         self._noise = noise
         self._up: threading.Event = threading.Event()
         self._thread = threading.Thread(target=self._run, name="plant", daemon=True)
@@ -130,6 +131,7 @@ class RunningPlant:
             f"127.0.0.1:{MODBUS_PORT}": f"127.0.0.1:{self.modbus_port}",
             LOBBY_ADDRESS.replace("/32", ""): f"127.0.0.1:{self.lobby_port}",
             "127.0.0.1/32:47821": f"127.0.0.1/32:{free_udp_port()}",
+            "127.0.0.1:15503": f"127.0.0.1:{self.bms_port}",
             '{mqtt: "127.0.0.1:18830", protocol: "3.1.1"}': f'{{mqtt: "127.0.0.1:{broker}"}}',
             **(replace or {}),
         }

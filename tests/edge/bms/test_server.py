@@ -1,9 +1,8 @@
-"""The server on a real socket: pymodbus' client, Debian's mbpoll, and bytes that are no Modbus."""
+"""The server on a real socket: pymodbus' client, mbpoll, and bytes that are no Modbus."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import struct
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_network
@@ -18,8 +17,10 @@ from edge.bms import server
 from edge.events import BMS_CLIENT_REFUSED, BMS_DOWN, BMS_UP
 from edge.image.slots import Slot
 from tests.edge.bms.served import Served, Wire
+from tests.support.mbpoll import mbpoll, values
 
 Client = AsyncModbusTcpClient
+ILLEGAL_ADDRESS = "Illegal data address"
 
 
 def with_client(stage: Served, talk: Callable[[Any], Awaitable[None]]) -> None:
@@ -379,63 +380,40 @@ def test_whatever_arrives_is_answered(requests: list[bytes]) -> None:
         assert low <= stage.get(name) <= high
 
 
-# Debian's mbpoll, which is libmodbus: code that shares nothing with ours or with pymodbus.
-
-
-async def mbpoll(port: int, *words: str) -> tuple[int, str]:
-    """Its exit code and what it says."""
-    process = await asyncio.create_subprocess_exec(
-        "mbpoll", "-m", "tcp", "-p", str(port), "-a", "5", "-0", "-1", "-o", "2", *words,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    told, _ = await process.communicate()
-    return process.returncode or 0, told.decode()
-
-
-def values(told: str) -> list[float]:
-    """The numbers that it printed, in their order."""
-    return [float(text) for text in re.findall(r"^\[\d+\]:\s+(\S+)", told, re.MULTILINE)]
-
-
 @pytest.mark.slow
 def test_mbpoll_reads_and_writes() -> None:
     """libmodbus reads every table, writes a value, and hears why another is refused."""
     stage = Served()
 
+    async def ask(port: int, words: str) -> tuple[bool, str]:
+        return await asyncio.to_thread(mbpoll, port, words, unit=5)
+
     async def talk(port: int) -> None:
-        here = "127.0.0.1"
         for words, expected in (
-            (("-t", "3:float", "-B", "-r", "0", "-c", "1", here), [0.35]),
-            (("-t", "3:int", "-B", "-r", "2", "-c", "1", here), [1_234_567]),
-            (("-t", "4:float", "-B", "-r", "101", "-c", "1", here), [0.4]),
-            (("-t", "4", "-r", "100", "-c", "1", here), [800]),
-            (("-t", "3", "-r", "10", "-c", "1", here), [0x10000 - 150]),
-            (("-t", "0", "-r", "7", "-c", "1", here), [0]),
-            (("-t", "1", "-r", "0", "-c", "1", here), [0]),
-            (("-t", "3", "-r", "9000", "-c", "6", here), [4465, 1, 2, 0, 65534, 3]),
-        ):
-            code, told = await mbpoll(port, *words)
-            assert code == 0, told
+            ("-t 3:float -r 0 -c 1", [0.35]), ("-t 3:int -r 2 -c 1", [1_234_567]),
+            ("-t 4:float -r 101 -c 1", [0.4]), ("-t 4 -r 100 -c 1", [800]),
+            ("-t 3 -r 10 -c 1", [0x10000 - 150]), ("-t 0 -r 7 -c 1", [0]),
+            ("-t 1 -r 0 -c 1", [0]), ("-t 3 -r 9000 -c 6", [4465, 1, 2, 0, 65534, 3]),
+        ):  # fmt: skip
+            well, told = await ask(port, words)
+            assert well, told
             assert values(told) == pytest.approx(expected), told
-        for words, name, expected_value in (
-            (("-t", "4", "-r", "100", here, "655"), "v3.position", 65.5),
-            (("-t", "4:float", "-B", "-r", "101", here, "0.42"), "pressure", 0.42),
-            (("-t", "0", "-r", "7", here, "1"), "lamp.on", 1.0),
-        ):
-            code, told = await mbpoll(port, *words)
-            assert code == 0, told
-            assert stage.get(name) == expected_value
+        for words, name, value in (
+            ("-t 4 -r 100 -- 655", "v3.position", 65.5),
+            ("-t 4:float -r 101 -- 0.42", "pressure", 0.42), ("-t 0 -r 7 -- 1", "lamp.on", 1.0),
+        ):  # fmt: skip
+            well, told = await ask(port, words)
+            assert well, told
+            assert stage.get(name) == value
         for words, reason in (
-            (("-t", "4", "-r", "100", here, "950"), "Illegal data value"),
-            (("-t", "4", "-r", "103", here, "1"), "Illegal data address"),
-            (("-t", "4", "-r", "102", here, "1"), "Illegal data address"),
-            (("-t", "3", "-r", "4", "-c", "1", here), "Illegal data address"),
-        ):
-            code, told = await mbpoll(port, *words)
-            assert code != 0
+            ("-t 4 -r 100 -- 950", "Illegal data value"), ("-t 4 -r 103 -- 1", ILLEGAL_ADDRESS),
+            ("-t 4 -r 102 -- 1", ILLEGAL_ADDRESS), ("-t 3 -r 4 -c 1", ILLEGAL_ADDRESS),
+        ):  # fmt: skip
+            well, told = await ask(port, words)
+            assert not well
             assert reason in told
         stage.image.request[Slot.LOCAL - 1, 1] = 0.0
-        _, told = await mbpoll(port, "-t", "0", "-r", "7", here, "0")
+        _, told = await ask(port, "-t 0 -r 7 -- 0")
         assert "Slave device or server failure" in told
 
     stage.serve(talk)
