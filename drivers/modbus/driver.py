@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from drivers.modbus import pdu
 from drivers.modbus.codec import Cell, bit_mask, decode_one, encode, raw_number
-from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig, split_address
-from drivers.modbus.link import Link, open_tcp
+from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig
+from drivers.modbus.link import Link
+from drivers.modbus.media import open_link
 from drivers.modbus.parts import PROBES, Part, Reading
 from drivers.modbus.plan import FUNCTIONS, Block, Spot, Unit, spot_of, unit_of
 from edge.driver import FieldDevice, Host, Poll, Sample, Write
@@ -27,7 +28,7 @@ _DIVIDES = ("02", "03")  # no such address; too many at once: a smaller block ma
 
 
 class ModbusDriver:
-    """One Modbus TCP connection and the devices behind it; entered to connect, left to close."""
+    """One connection or line and the devices behind it; entered to connect, left to close."""
 
     def __init__(
         self, bus: BusConfig, devices: Sequence[FieldDevice], polls: Sequence[Poll]
@@ -43,8 +44,7 @@ class ModbusDriver:
 
     async def __aenter__(self) -> Self:
         if self._link is None:
-            host, port = split_address(self._bus.tcp)
-            self._link = await open_tcp(host, port, self._bus.connect_timeout)
+            self._link = await open_link(self._bus)
             self._free_at = asyncio.get_running_loop().time() + self._bus.settle
         return self
 
@@ -119,14 +119,17 @@ class ModbusDriver:
             raise DeviceRefused(_CLEARED_BY_READING, "clears", permanent=True)
         return await self._read_raw(self._units[device], spot)
 
-    async def _ask(self, unit: Unit, request: pdu.Request) -> bytes:
+    def _ask(self, unit: Unit, request: pdu.Request) -> Awaitable[bytes]:
         if self._link is None:
             raise LinkDown(Text("总线未连接", "the bus is not connected"))
-        if not self._paced:
-            return await self._link.ask(unit.number, request, unit.timeout)
+        if self._paced:
+            return self._ask_paced(self._link, unit, request)
+        return self._link.ask(unit.number, request, unit.timeout)
+
+    async def _ask_paced(self, link: Link, unit: Unit, request: pdu.Request) -> bytes:
         await asyncio.sleep(max(0.0, self._free_at - _now()))
         try:
-            return await self._link.ask(unit.number, request, unit.timeout)
+            return await link.ask(unit.number, request, unit.timeout)
         finally:
             self._free_at = _now() + unit.delay
 

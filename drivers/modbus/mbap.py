@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple
 
-_HEADER: Final = struct.Struct(">HHHB")  # transaction, protocol 0, length of unit and PDU, unit
+HEADER: Final = struct.Struct(">HHHB")  # transaction, protocol 0, length of unit and PDU, unit
 _SMALLEST: Final = 3  # unit, function and one more byte: there is no shorter answer
 _GREATEST: Final = 254  # unit and a PDU of 253 bytes
 
@@ -28,23 +28,23 @@ class Garbled(Exception):
 
 def wrap(transaction: int, unit: int, pdu: bytes) -> bytes:
     """The frame to send."""
-    return _HEADER.pack(transaction, 0, len(pdu) + 1, unit) + pdu
+    return HEADER.pack(transaction, 0, len(pdu) + 1, unit) + pdu
 
 
 class Unwrapper:
-    """Cuts frames out of a stream however it was divided; keeps less than one frame."""
+    """Cuts frames out of a stream however it was divided; keeps less than one frame in `rest`."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self.rest = b""
 
     def feed(self, data: bytes) -> list[Frame]:
         """The frames that `data` completes. Raises Garbled at the first impossible header."""
-        if self._rest:
-            data = self._rest + data
+        if self.rest:
+            data = self.rest + data
         frames: list[Frame] = []
         start, end = 0, len(data)
-        while end - start >= _HEADER.size:
-            transaction, protocol, length, unit = _HEADER.unpack_from(data, start)
+        while end - start >= HEADER.size:
+            transaction, protocol, length, unit = HEADER.unpack_from(data, start)
             if protocol or not _SMALLEST <= length <= _GREATEST:
                 raise Garbled
             after = start + 6 + length
@@ -52,5 +52,5 @@ class Unwrapper:
                 break
             frames.append(Frame(transaction, unit, data[start + 7 : after]))
             start = after
-        self._rest = data[start:]
+        self.rest = data[start:]
         return frames

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.modbus import mbap, pdu
-from drivers.modbus.link import SILENCE, STRIKES, Link, open_tcp
+from drivers.modbus.link import SILENCE, STRIKES, TcpLink
+from drivers.modbus.media import open_tcp
 from edge.errors import (
     BadAnswer,
     DeviceRefused,
@@ -30,7 +31,7 @@ ANSWER = bytes.fromhex("03 04 1234 5678")
 class Wire(asyncio.Transport):
     """A transport without a socket: `sent` is what was written; the test plays the peer."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: TcpLink) -> None:
         super().__init__()
         self.link = link
         self.sent: list[bytes] = []
@@ -49,14 +50,14 @@ class Wire(asyncio.Transport):
         return int.from_bytes(self.sent[-1][:2], "big")
 
 
-Peer = Callable[[Link, Wire], Coroutine[Any, Any, None]]
+Peer = Callable[[TcpLink, Wire], Coroutine[Any, Any, None]]
 
 
 def virtually(test: Peer) -> None:
     """Run a test in virtual time on a link whose peer is the test."""
 
     async def main() -> None:
-        link = Link("192.0.2.1:502")
+        link = TcpLink("192.0.2.1:502")
         wire = Wire(link)
         link.connection_made(wire)
         await test(link, wire)
@@ -65,11 +66,9 @@ def virtually(test: Peer) -> None:
     run_virtual(main)
 
 
-async def asked(link: Link, timeout: float = 0.5) -> asyncio.Task[bytes]:
+async def asked(link: TcpLink, timeout: float = 0.5) -> asyncio.Future[bytes]:
     """A request under way."""
-    task = asyncio.create_task(link.ask(7, READ, timeout))
-    await asyncio.sleep(0)
-    return task
+    return link.ask(7, READ, timeout)
 
 
 def frame(transaction: int, unit: int = 7, body: bytes = ANSWER) -> bytes:
@@ -79,7 +78,7 @@ def frame(transaction: int, unit: int = 7, body: bytes = ANSWER) -> bytes:
 def test_request_on_the_wire() -> None:
     """A request is an MBAP header and a PDU, each with a new transaction."""
 
-    async def test(link: Link, wire: Wire) -> None:
+    async def test(link: TcpLink, wire: Wire) -> None:
         for transaction in (1, 2):
             task = await asked(link)
             expected = f"{transaction:04x} 0000 0006 07 03 0064 0002"
@@ -93,7 +92,7 @@ def test_request_on_the_wire() -> None:
 def test_transaction_wraps_around() -> None:
     """After 65535 requests the numbers begin again, without 0."""
 
-    async def test(link: Link, wire: Wire) -> None:
+    async def test(link: TcpLink, wire: Wire) -> None:
         seen = set()
         for _ in range(0x10002):
             task = await asked(link)
@@ -134,7 +133,7 @@ def test_unwrapper_keeps_less_than_a_frame(pieces: list[bytes]) -> None:
     try:
         for piece in pieces:
             unwrapper.feed(piece)
-            assert len(unwrapper._rest) < 260
+            assert len(unwrapper.rest) < 260
     except mbap.Garbled:
         pass
 
@@ -156,7 +155,7 @@ def test_unwrapper_keeps_less_than_a_frame(pieces: list[bytes]) -> None:
 def test_mismatch_is_a_bad_answer(unit: int, body: bytes) -> None:
     """Our transaction with another unit, function or length fails the request at once."""
 
-    async def test(link: Link, wire: Wire) -> None:
+    async def test(link: TcpLink, wire: Wire) -> None:
         task = await asked(link)
         link.data_received(frame(wire.transaction, unit, body))
         with pytest.raises(BadAnswer) as caught:
@@ -176,7 +175,7 @@ def test_mismatch_is_a_bad_answer(unit: int, body: bytes) -> None:
 def test_exception_is_an_error(code: int, kind: type[DriverError]) -> None:
     """An exception answer becomes the error of its code."""
 
-    async def test(link: Link, wire: Wire) -> None:
+    async def test(link: TcpLink, wire: Wire) -> None:
         task = await asked(link)
         link.data_received(frame(wire.transaction, 7, bytes([0x83, code])))
         with pytest.raises(kind) as caught:
@@ -191,7 +190,7 @@ def test_exception_is_an_error(code: int, kind: type[DriverError]) -> None:
 def test_foreign_transaction_is_waited_out() -> None:
     """An answer to nobody's request is dropped; the right one that follows is taken."""
 
-    async def test(link: Link, wire: Wire) -> None:
+    async def test(link: TcpLink, wire: Wire) -> None:
         task = await asked(link)
         link.data_received(frame(wire.transaction + 999) + frame(wire.transaction))
         assert await task == ANSWER
@@ -203,7 +202,7 @@ def test_foreign_transaction_is_waited_out() -> None:
 def test_late_answer_is_counted_not_used() -> None:
     """After a time-out its answer is dropped, and the next request waits for its own."""
 
-    async def test(link: Link, wire: Wire) -> None:
+    async def test(link: TcpLink, wire: Wire) -> None:
         task = await asked(link)
         with pytest.raises(DeviceTimeout) as caught:
             await task
@@ -223,7 +222,7 @@ def test_late_answer_is_counted_not_used() -> None:
 def test_twice_answered_is_taken_once() -> None:
     """The second copy of an answer is dropped and does not count as wrong."""
 
-    async def test(link: Link, wire: Wire) -> None:
+    async def test(link: TcpLink, wire: Wire) -> None:
         for _ in range(2 * STRIKES):
             task = await asked(link)
             link.data_received(2 * frame(wire.transaction))
@@ -236,7 +235,7 @@ def test_twice_answered_is_taken_once() -> None:
 def test_time_outs_are_each_devices_own() -> None:
     """One timer serves requests of different time-outs, none fires early or late."""
 
-    async def test(link: Link, wire: Wire) -> None:
+    async def test(link: TcpLink, wire: Wire) -> None:
         loop = asyncio.get_running_loop()
         for timeout in (5.0, 0.1, 0.5, 0.1, 2.0):
             started = loop.time()
@@ -254,7 +253,7 @@ def test_time_outs_are_each_devices_own() -> None:
 def test_cancelled_request_leaves_the_link_usable() -> None:
     """A cancelled request ends at once; its answer is not the next one's."""
 
-    async def test(link: Link, wire: Wire) -> None:
+    async def test(link: TcpLink, wire: Wire) -> None:
         task = await asked(link)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -269,7 +268,7 @@ def test_cancelled_request_leaves_the_link_usable() -> None:
 def test_wrong_answers_in_a_row_replace_the_link() -> None:
     """A peer that keeps answering what was not asked loses the connection."""
 
-    async def test(link: Link, wire: Wire) -> None:
+    async def test(link: TcpLink, wire: Wire) -> None:
         task = await asked(link)
         for _ in range(STRIKES):
             assert not task.done()
@@ -295,7 +294,7 @@ def test_wrong_answers_in_a_row_replace_the_link() -> None:
 def test_garbage_replaces_the_link(stream: bytes) -> None:
     """A stream that is not Modbus TCP cannot be followed: the connection is replaced at once."""
 
-    async def test(link: Link, wire: Wire) -> None:
+    async def test(link: TcpLink, wire: Wire) -> None:
         task = await asked(link)
         link.data_received(stream)
         with pytest.raises(LinkDown) as caught:
@@ -309,7 +308,7 @@ def test_garbage_replaces_the_link(stream: bytes) -> None:
 def test_lasting_silence_replaces_the_link() -> None:
     """Many requests without a single byte end the connection; each before is a time-out."""
 
-    async def test(link: Link, wire: Wire) -> None:
+    async def test(link: TcpLink, wire: Wire) -> None:
         for _ in range(SILENCE - 1):
             with pytest.raises(DeviceTimeout):
                 await link.ask(7, READ, 0.5)
@@ -323,7 +322,7 @@ def test_lasting_silence_replaces_the_link() -> None:
 def test_peer_that_closes_fails_the_request_at_once() -> None:
     """A closed connection is known to the waiting request without its time-out."""
 
-    async def test(link: Link, wire: Wire) -> None:
+    async def test(link: TcpLink, wire: Wire) -> None:
         started = asyncio.get_running_loop().time()
         task = await asked(link)
         link.connection_lost(None)
@@ -357,7 +356,7 @@ NOISE = st.one_of(WHOLE, WHOLE, HEADER, st.binary(max_size=30))
 def test_any_bytes(script: list[list[bytes]], random: Any) -> None:
     """Whatever bytes come in whatever pieces: a matching frame or a DriverError, nothing else."""
 
-    async def test(link: Link, wire: Wire) -> None:
+    async def test(link: TcpLink, wire: Wire) -> None:
         for noise in script:
             try:
                 task = await asked(link)
