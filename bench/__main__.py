@@ -20,7 +20,7 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-from bench import kernel, load, modbus, rate, start
+from bench import kernel, line, load, modbus, rate, start
 
 RESULTS = Path(__file__).with_name("results.json")
 README = Path(__file__).parents[1] / "README.md"
@@ -57,6 +57,7 @@ BENCHES: dict[str, Bench] = {
     "start": start.measure,
     "modbus": modbus.measure,
     "rate": rate.measure,
+    "line": line.measure,
 }
 
 
@@ -117,9 +118,9 @@ def _number(value: float) -> str:
 
 def _machine() -> str:
     model = platform.machine()
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith(("model name", "Model")):
-            model = line.partition(":")[2].strip()
+    for row in Path("/proc/cpuinfo").read_text().splitlines():
+        if row.startswith(("model name", "Model")):
+            model = row.partition(":")[2].strip()
             break
     return f"{model}, {os.cpu_count()} cores"
 
