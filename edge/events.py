@@ -104,6 +104,45 @@ POLL_REFUSED = _event(
     "设备 {device} 拒绝 {poll}: {reason}; 请核对寄存器表",
     "device {device} refuses {poll}: {reason}; compare the register map",
 )  # fmt: skip
+REGISTER_REFUSED = _event(
+    "register-refused", "warning",
+    "设备 {device} 没有 {register} ({points}), 其余照常读取; 请核对寄存器表和 base, 或删除该点",
+    "device {device} has no {register} ({points}), the rest is read as before; compare the "
+    "register map and base, or remove the point",
+)  # fmt: skip
+REGISTER_ACCEPTED = _event(
+    "register-accepted", "info", "设备 {device} 现有 {register} ({points}), 恢复读取",
+    "device {device} has {register} ({points}) by now, it is read again",
+)  # fmt: skip
+BLOCK_DIVIDED = _event(
+    "block-divided", "info", "设备 {device} 不能一次读取 {block}, 改为分别读取 {parts}; {advice}",
+    "device {device} does not give {block} in one answer, read as {parts} from now on; {advice}",
+)  # fmt: skip
+DEVICE_DAMAGED = _event(
+    "device-damaged", "error", "设备 {device} 报告存储器校验错误; 请断电重启, 仍出现则更换",
+    "device {device} reports an error of its memory; power-cycle it, replace it if that stays",
+)  # fmt: skip
+WRONG_DEVICE = _event(
+    "wrong-device", "error",
+    "设备 {device} 不是配置的设备, 不读也不写: 应为 {expected}; 实为 {found}",
+    "device {device} is not the one that is configured and is neither read nor written: expected "
+    "{expected}; found {found}",
+)  # fmt: skip
+RIGHT_DEVICE = _event(
+    "right-device", "info", "设备 {device} 现为配置的设备, 恢复读写",
+    "device {device} is the one that is configured by now, it is read and written again",
+)  # fmt: skip
+DEVICE_PROGRAMMED = _event(
+    "device-programmed", "info",
+    "设备 {device}: {setting} ({register}) 由 {old:.10g} 改为 {new:.10g}",
+    "device {device}: {setting} ({register}) was {old:.10g} and is now {new:.10g}",
+)  # fmt: skip
+DEVICE_NOT_PROGRAMMED = _event(
+    "device-not-programmed", "warning",
+    "设备 {device}: {setting} ({register}) 未能设为 {value:.10g}: {reason}; 照常读取",
+    "device {device}: {setting} ({register}) could not be set to {value:.10g}: {reason}; it is "
+    "read as before",
+)  # fmt: skip
 WRITE_FAILED = _event(
     "write-failed", "error", "写 {point} = {value:g} 失败: {reason}",
     "writing {point} = {value:g} failed: {reason}",

@@ -1,8 +1,9 @@
-"""Modbus TCP: the entry of the driver. Its parts are listed in README.md."""
+"""Modbus over TCP, TLS and serial lines: the entry of the driver. README.md lists its parts."""
 
 from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig
 from drivers.modbus.driver import connect, vector
-from drivers.modbus.plan import check, plan
+from drivers.modbus.knowledge import learned
+from drivers.modbus.plan import check, cost, plan
 from edge.driver import DriverKind
 
 MODBUS = DriverKind(
@@ -14,4 +15,6 @@ MODBUS = DriverKind(
     connect=connect,
     check=check,
     vector=vector,
+    cost=cost,
+    learned=learned,
 )

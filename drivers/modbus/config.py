@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from drivers.modbus.codec import Order, Type, patterns, registers
+from drivers.modbus.codec import Cell, Order, Type, limits, patterns, registers
+from drivers.modbus.identity import Identity
 from edge.schema.model import Model, Refusal
 from edge.schema.units import Duration
 from edge.text import Text
@@ -206,6 +208,36 @@ _KEY_TOO = Text("certificate 和 key 要一起写", "certificate and key go toge
 _NO_FILE = Text("{key}: 找不到文件 {file}", "{key}: there is no file {file}")
 
 
+class Setting(Model):
+    """One configuration register of a device and the value that it must hold."""
+
+    holding: int = Field(ge=0, le=65536, description="Holding register (4xxxx) of the setting.")
+    type: Literal[
+        "u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "bcd16", "bcd32", "mod10k", "enum"
+    ] = Field("u16", description="What stands in the register.")
+    order: Order | None = Field(
+        None, description="How it lies on the wire; the device's order unless given."
+    )
+    value: int | float = Field(description="The raw number that it must hold, as in the manual.")
+
+    @property
+    def size(self) -> int:
+        """How many registers it occupies."""
+        return registers(self.type)
+
+    def cell(self, base: int, order: Order) -> Cell:
+        """Where it stands on the wire, in a device with this base and order."""
+        return Cell(self.holding - base, self.type, self.order or order)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        low, high = limits(Cell(0, self.type))
+        whole = self.type in ("f32", "f64") or self.value == int(self.value)
+        if not (low <= self.value <= high and whole):
+            raise Refusal(_SENTINEL.format(raw=self.value, type=self.type))
+        return self
+
+
 class DeviceConfig(Model):
     """One unit behind the connection, and how its register map is to be read."""
 
@@ -234,22 +266,39 @@ class DeviceConfig(Model):
     max_regs: int = Field(
         125, ge=1, le=125, description="Most registers the device gives in one answer."
     )
-    max_gap: int = Field(
-        8,
+    max_gap: int | None = Field(
+        None,
         ge=0,
         le=124,
         description="Registers that nobody asked for and that are read along to save a request; "
-        "0 for maps with holes. For bits, 16 times as many.",
+        "0 for maps with holes. For bits, 16 times as many. Unless given: on a serial line as many "
+        "as take less time than a request, 12 at 9600 bit/s, elsewhere 8.",
     )
-    write: Literal["single", "multiple"] = Field(
+    write: Wording = Field(
         "single",
-        description="Function for one coil or register: single is 5 and 6, multiple is 15 and 16. "
-        "Longer values are always written by 16.",
+        description="Function for one coil or register: single is 5 and 6, multiple is 15 and 16; "
+        "read_write is 23, which reads registers back at once, and 5. Longer values are written by "
+        "16 or 23.",
     )
     read_modify_write: bool = Field(
         False,
         description="Permit writing some bits of a holding register by reading it, changing them "
         "and writing it back. What the device changes in between is overwritten.",
+    )
+    mask_write: bool = Field(
+        False,
+        description="Write some bits of a holding register by function 22, which leaves the others "
+        "to the device; for devices that know it.",
+    )
+    identity: Identity | None = Field(
+        None,
+        description="What the device must say of itself before it is read or written; another "
+        "device is refused.",
+    )
+    program: Mapping[str, Setting] = Field(
+        {},
+        description="Settings by name that the device must hold, such as a failsafe position: read "
+        "at the first contact, written when they differ, and read back.",
     )
 
     @property

@@ -15,6 +15,7 @@ ACKNOWLEDGED: Final = "05"
 """A write that the device has taken up: it shows in what is read back, and is not sent again."""
 MEMORY: Final = "08"
 """The device's own memory is damaged: a person has to see to it."""
+UNKNOWN_FUNCTION: Final = "01"
 NO_SUCH: Final = "02"
 TOO_MANY: Final = "03"
 DIVIDES: Final = (NO_SUCH, TOO_MANY)

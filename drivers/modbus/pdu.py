@@ -8,7 +8,7 @@ those of "MODBUS Application Protocol Specification V1.1b3". Called by `plan`, `
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -48,6 +48,10 @@ class Request(NamedTuple):
     pdu: bytes
     head: bytes
     size: int
+
+
+Ask = Callable[[Request], Awaitable[bytes]]
+"""Sends a request to one device and gives back its answer, for which `answers` holds."""
 
 
 def read(function: int, address: int, count: int) -> Request:

@@ -7,14 +7,19 @@ drivers, and by tests.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from drivers.modbus import pdu
+from drivers.modbus import pdu, rtu
 from drivers.modbus.codec import Cell
 from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig, Table
 from edge.driver import FieldDevice, FieldPoint, Poll
 from edge.text import Text
+
+TURNAROUND: Final = 0.005  # seconds that a device on a line takes before it answers
+GAP: Final = 8  # registers read along where the time on the wire is not what counts
 
 FUNCTIONS: dict[Table, int] = {
     "coil": pdu.READ_COILS,
@@ -114,6 +119,7 @@ def plan(bus: BusConfig, device: FieldDevice) -> tuple[Poll, ...]:
     neither along nor together with anything that is not.
     """
     config: DeviceConfig = device.config
+    gap = gap_of(bus, config)
     spots = [spot_of(config, p) for p in device.points if p.readable]
     cleared = [s for s in spots if s.clears]
     classes: dict[tuple[Table, float, bool], list[Spot]] = {}
@@ -124,20 +130,45 @@ def plan(bus: BusConfig, device: FieldDevice) -> tuple[Poll, ...]:
         classes.items(), key=lambda c: (list(FUNCTIONS).index(c[0][0]), *c[0][1:])
     ):
         avoid = [s for s in cleared if s.table == table]
-        for run in _runs(config, members, avoid):
+        for run in _runs(config, gap, members, avoid):
             block = block_of(unit_of(bus, config), run)
             points = tuple(spot.point for spot in run)
-            polls.append(Poll(device.id, points, period, block, label(block, config.base)))
+            named = label(block, config.base)
+            polls.append(Poll(device.id, points, period, block, named, spare(block)))
     return tuple(polls)
 
 
+def gap_of(bus: BusConfig, config: DeviceConfig) -> int:
+    """How many registers nobody asked for are cheaper to read along than another request is.
+
+    On a serial line as many as pass in the time that a request takes beside its data: 13
+    characters, two silences and the device's turnaround.
+    """
+    if config.max_gap is not None:
+        return config.max_gap
+    if bus.serial is None:
+        return GAP
+    overhead = rtu.wire_time(bus.baud, 13) + 2 * rtu.silence(bus.baud) + TURNAROUND
+    return min(int(overhead / rtu.wire_time(bus.baud, 2)), config.max_regs)
+
+
+def cost(bus: BusConfig, poll: Poll) -> float | None:
+    """Seconds of a serial line that a poll takes with a device that answers in 5 ms; else None."""
+    if bus.serial is None:
+        return None
+    block: Block = poll.request
+    exchanged = 8 + block.request().size + 3  # the answer's unit and check sum
+    silences = 2 * rtu.silence(bus.baud) + block.unit.delay
+    return rtu.wire_time(bus.baud, exchanged) + silences + TURNAROUND
+
+
 def _runs(
-    config: DeviceConfig, spots: Sequence[Spot], cleared: Sequence[Spot]
+    config: DeviceConfig, gap: int, spots: Sequence[Spot], cleared: Sequence[Spot]
 ) -> Iterator[list[Spot]]:
     """Divide the spots of one class, by address, into runs that one request can read."""
     bits = spots[0].table in ("coil", "discrete")
     most = pdu.MAX_READ_BITS if bits else config.max_regs
-    gap = config.max_gap * (16 if bits else 1)
+    gap *= 16 if bits else 1
     run: list[Spot] = []
     start = end = 0
     for spot in sorted(spots, key=lambda s: (s.address, s.size, s.cell.bit or 0, s.point)):
@@ -170,8 +201,18 @@ def block_of(unit: Unit, spots: Sequence[Spot]) -> Block:
 
 def label(block: Block, base: int) -> str:
     """What a technician sees, counted as in the device's map: "holding 100-131"."""
-    first, last = block.address + base, block.address + base + block.count - 1
-    return f"{block.table} {first}" if first == last else f"{block.table} {first}-{last}"
+    return span(block.table, block.address + base, block.count)
+
+
+def spare(block: Block) -> int:
+    """How many registers or bits of a block belong to no point."""
+    wanted = {at for spot in block.spots for at in range(spot.address, spot.end)}
+    return block.count - len(wanted)
+
+
+def span(table: Table, first: int, count: int) -> str:
+    """Registers or bits as a technician writes them: "holding 100-131", "coil 3"."""
+    return f"{table} {first}" if count == 1 else f"{table} {first}-{first + count - 1}"
 
 
 def check(bus: BusConfig, device: FieldDevice) -> Iterator[tuple[str, Text]]:
@@ -179,6 +220,7 @@ def check(bus: BusConfig, device: FieldDevice) -> Iterator[tuple[str, Text]]:
     config: DeviceConfig = device.config
     cleared = [s for p in device.points if (s := spot_of(config, p)).clears]
     driven: list[Spot] = []
+    yield from ((device.id, text) for text in _wrong_contact(device, cleared))
     for point in device.points:
         spot = spot_of(config, point)
         if point.writable:
@@ -219,10 +261,49 @@ def _wrong_use(config: DeviceConfig, point: FieldPoint, spot: Spot) -> Iterator[
         return
     if not where.writable:
         yield _NOT_WRITABLE.format(table=where.table)
-    elif spot.cell.bit is not None and not config.read_modify_write:
+    elif spot.cell.bit is None or config.mask_write:
+        return
+    elif not config.read_modify_write:
         yield _NEEDS_PERMISSION
-    elif spot.cell.bit is not None and not where.readable:
+    elif not where.readable:
         yield _NEEDS_READING
+
+
+def _wrong_contact(device: FieldDevice, cleared: Sequence[Spot]) -> Iterator[Text]:
+    """What is wrong with the registers of `identity` and `program`."""
+    config: DeviceConfig = device.config
+    plate = config.identity.registers if config.identity else None
+    if plate is not None:
+        cell = Cell(plate.address - config.base)
+        yield from _misplaced(config, _own("identity", plate.table, plate.size, cell), cleared)
+    taken = [s for p in device.points if p.writable and (s := spot_of(config, p))]
+    for name, setting in config.program.items():
+        cell = setting.cell(config.base, config.order)
+        own = _own(f"program.{name}", "holding", setting.size, cell)
+        yield from _misplaced(config, own, cleared)
+        yield from (
+            _PROGRAMMED.format(name=own.point, other=s.point) for s in taken if _same(s, own)
+        )
+        taken.append(own)
+
+
+def _own(name: str, table: Table, size: int, cell: Cell) -> Spot:
+    """Registers that no point has, under the name of their option."""
+    return Spot(name, table, size, cell, math.inf, clears=False)
+
+
+def _misplaced(config: DeviceConfig, own: Spot, cleared: Sequence[Spot]) -> Iterator[Text]:
+    wrong = []
+    if own.address < 0:
+        wrong.append(_BEFORE_FIRST)
+    elif own.end > pdu.ADDRESSES:
+        wrong.append(_PAST_LAST.format(last=pdu.ADDRESSES - 1 + config.base))
+    if own.size > config.max_regs:
+        wrong.append(_TOO_LONG.format(size=own.size, most=config.max_regs))
+    for spot in cleared:
+        along = spot.table == own.table and _touches([spot], own.address, own.end)
+        wrong += [_READ_ALONG.format(point=spot.point)] * along
+    yield from (Text(f"{own.point}: {text.zh}", f"{own.point}: {text.en}") for text in wrong)
 
 
 _BEFORE_FIRST = Text(
@@ -233,6 +314,10 @@ _TOO_WIDE = Text(
     "{type} 占 {size} 个寄存器, 必须一次读出, 而 max_regs 为 {most}",
     "{type} takes {size} registers, which must be read at once, and max_regs is {most}",
 )
+_TOO_LONG = Text(
+    "占 {size} 个寄存器, 而 max_regs 为 {most}",
+    "it takes {size} registers, and max_regs is {most}",
+)
 _NOT_READABLE = Text("access 为 write, 该点不能读", "its access is write: it cannot be read")
 _NOT_WRITABLE = Text(
     "该点要写, 但 {table} 或 access 不允许写; 应为 holding 或 coil 且 access: read_write",
@@ -240,9 +325,11 @@ _NOT_WRITABLE = Text(
     "with access: read_write",
 )
 _NEEDS_PERMISSION = Text(
-    "写寄存器中的位须先读后写, 会覆盖设备在其间的改动; 若可接受, 请设 read_modify_write: true",
-    "writing bits of a register means reading it and writing it back, over what the device changed "
-    "in between; if that is acceptable, set read_modify_write: true on the device",
+    "写寄存器中的位: 设备支持功能码 22 时设 mask_write: true; "
+    "否则须先读后写, 会覆盖设备在其间的改动, 若可接受, 请设 read_modify_write: true",
+    "writing bits of a register: if the device knows function 22, set mask_write: true on it; else "
+    "it means reading and writing back, over what the device changed in between, and if that is "
+    "acceptable, set read_modify_write: true",
 )
 _NEEDS_READING = Text(
     "写寄存器中的位须先读, 但 access 为 write; 应为 read_write",
@@ -252,6 +339,10 @@ _NEEDS_READING = Text(
 _DRIVEN = Text(
     "与输出 {point} 写同一处: 两者会互相覆盖",
     "writes where output {point} writes: each would undo the other",
+)
+_PROGRAMMED = Text(
+    "{name} 与 {other} 写同一处: 两者会互相覆盖",
+    "{name} writes where {other} writes: each would undo the other",
 )
 _READ_ALONG = Text(
     "与读后清零的 {point} 占同一寄存器: 读它会清零另一点",

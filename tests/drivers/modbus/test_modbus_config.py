@@ -10,7 +10,15 @@ from pydantic import BaseModel, ValidationError
 
 import drivers.modbus
 from drivers.modbus import MODBUS
-from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig, split_address
+from drivers.modbus.config import (
+    BusConfig,
+    DeviceConfig,
+    PointConfig,
+    Setting,
+    TlsConfig,
+    split_address,
+)
+from drivers.modbus.identity import Identity, Nameplate
 from edge.schema.model import Refusal
 from edge.site.load import read_site
 
@@ -113,8 +121,42 @@ def test_point_refused(options: dict[str, Any], words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "options", "words"),
+    [
+        (Identity, {}, "identity is empty"),
+        (Nameplate, {"text": "AB", "length": 2}, "holding and input"),
+        (Nameplate, {"holding": 1, "input": 1, "value": 3}, "holding and input"),
+        (Nameplate, {"holding": 1}, "length and text"),
+        (Nameplate, {"holding": 1, "length": 2}, "length and text"),
+        (Nameplate, {"holding": 1, "text": "AB"}, "length and text"),
+        (Nameplate, {"holding": 1, "text": "AB", "length": 2, "value": 3}, "length and text"),
+        (Nameplate, {"holding": 1, "text": "AB", "length": 2, "type": "u32"}, "length and text"),
+        (Nameplate, {"holding": 1, "text": "ABCDE", "length": 2}, "does not fit 2 registers"),
+        (Nameplate, {"holding": 1, "value": 65536}, "65536 is no value that u16"),
+        (Setting, {"holding": 1, "value": 65536}, "65536 is no raw value that u16"),
+        (Setting, {"holding": 1, "value": 0.5}, "no raw value"),
+        (Setting, {"holding": 1, "value": -1, "type": "u32"}, "no raw value"),
+        (Setting, {"holding": 1, "value": 10000, "type": "bcd16"}, "no raw value"),
+    ],
+)
+def test_device_refused(model: type[BaseModel], options: dict[str, Any], words: str) -> None:
+    """What an identity or a setting cannot be is one sentence of both languages."""
+    with pytest.raises(ValidationError) as caught:
+        model(**options)
+    (error,) = caught.value.errors()
+    refusal = error["ctx"]["error"]
+    assert isinstance(refusal, Refusal)
+    assert words in refusal.text.en
+    assert refusal.text.zh != refusal.text.en
+
+
+@pytest.mark.parametrize(
     ("model", "options"),
     [
+        (Setting, {"holding": 1, "value": 1, "type": "bool"}),
+        (Setting, {"input": 1, "value": 1}),
+        (Identity, {"vendor": ""}),
+        (Identity, {"serial": "1"}),
         (PointConfig, {"holding": -1}),
         (PointConfig, {"holding": 65537}),
         (PointConfig, {"holding": "100"}),
@@ -142,13 +184,16 @@ def test_out_of_range(model: type[BaseModel], options: dict[str, Any]) -> None:
         model(**options)
 
 
-@pytest.mark.parametrize("model", [BusConfig, DeviceConfig, PointConfig])
+MODELS = [BusConfig, TlsConfig, DeviceConfig, Identity, Nameplate, Setting, PointConfig]
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_described(model: type[BaseModel]) -> None:
     """Each option says what it is for."""
     assert not [name for name, field in model.model_fields.items() if not field.description]
 
 
-@pytest.mark.parametrize("model", [BusConfig, DeviceConfig, PointConfig])
+@pytest.mark.parametrize("model", MODELS)
 def test_readme_has_every_option(model: type[BaseModel]) -> None:
     """Each option stands in the driver's README with its description."""
     readme = (Path(drivers.modbus.__file__).parent / "README.md").read_text().splitlines()

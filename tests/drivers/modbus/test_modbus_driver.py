@@ -14,14 +14,16 @@ from hypothesis import strategies as st
 
 from drivers.modbus import MODBUS
 from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig
+from drivers.modbus.dividing import PROBES
 from drivers.modbus.driver import ModbusDriver
-from drivers.modbus.parts import PROBES, RETRY
+from drivers.modbus.parts import RETRY
 from drivers.modbus.plan import check
 from edge.driver import FieldDevice, FieldPoint, Poll, Write
 from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, LinkDown
 from edge.image import quality
 from tests.contract.drivers import field_point
 from tests.support.modbus_device import Fault, ModbusDevice, Unit
+from tests.support.told import Told
 from tests.support.virtual_loop import run_virtual
 
 Test = Callable[[ModbusDriver, ModbusDevice, list[Poll]], Awaitable[None]]
@@ -39,6 +41,7 @@ def serve(
     *,
     registers: Sequence[int] = (),
     virtual: bool = False,
+    host: Told | None = None,
     bus: dict[str, Any] | None = None,
     **device: Any,
 ) -> None:
@@ -51,7 +54,7 @@ def serve(
             field = FieldDevice("d", DeviceConfig(unit=1, **device), tuple(fields))
             assert not list(check(options, field))
             polls = list(MODBUS.plan(options, field))
-            async with ModbusDriver(options, [field], polls) as driver:
+            async with ModbusDriver(options, [field], polls, host or Told()) as driver:
                 await test(driver, fake, polls)
 
     if virtual:
@@ -343,7 +346,7 @@ def test_silent_unit_leaves_its_neighbour_alone() -> None:
             bus = BusConfig(tcp=fake.address, timeout="50ms")
             devices = [FieldDevice(f"d{n}", DeviceConfig(unit=n), points(0)) for n in (1, 2)]
             polls = [p for d in devices for p in MODBUS.plan(bus, d)]
-            async with ModbusDriver(bus, devices, polls) as driver:
+            async with ModbusDriver(bus, devices, polls, Told()) as driver:
                 for _ in range(30):
                     with pytest.raises(DeviceTimeout) as caught:
                         await driver.read(polls[0])
@@ -363,7 +366,7 @@ def test_answers_of_two_units_are_not_mixed() -> None:
             bus = BusConfig(tcp=fake.address, timeout="50ms")
             devices = [FieldDevice(f"d{n}", DeviceConfig(unit=n), points(0)) for n in (1, 2)]
             polls = [p for d in devices for p in MODBUS.plan(bus, d)]
-            async with ModbusDriver(bus, devices, polls) as driver:
+            async with ModbusDriver(bus, devices, polls, Told()) as driver:
                 fake.faults[1] = Fault.UNIT
                 with pytest.raises(BadAnswer):
                     await driver.read(polls[0])
