@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TextIO
 
 from drivers.sim.maps import FIRE_MAP, booster_map, io_map, meter_map, valve_map
@@ -20,12 +21,14 @@ from drivers.sim.registers import Register, Unit
 from drivers.sim.rig import Rig
 from drivers.sim.serve_bacnet import BacnetDevice, ObjectSpec
 from drivers.sim.serve_modbus import ModbusServer
+from drivers.sim.serve_rtu import SerialLine
 from edge.errors import LinkDown, Unusable
 from edge.text import Text
 
 BOOSTER, VALVES, HEADER, METERS, PANEL, FIRE = 1, (11, 12, 13), 20, (21, 22, 23), 31, 41
 MODBUS_PORT = 15502
 LOBBY, LOBBY_ADDRESS = 1001, "127.0.0.1/32:47820"
+VENDOR, REVISION = "Simulated Equipment", "1.0"  # what every unit says of itself
 LAMPS = 50.0  # %, until somebody commands them
 PRESSURE = 0.41  # MPa, where the demo's booster rule keeps it
 SPEED = 87.6  # %, at which two pumps feed three zones at that pressure
@@ -47,7 +50,8 @@ class Plant:
     """Enter to listen, `run` to let time pass, leave to close.
 
     `rig` is the equipment, `modbus` and `bacnet` serve it and have wire faults; `faults` are the
-    ready-made ones by name. `log` gets the Modbus server's line for each change it served.
+    ready-made ones by name. `log` gets the Modbus server's line for each change it served. The
+    Modbus units also stand on a `serial` line where one is wanted.
     """
 
     def __init__(
@@ -59,6 +63,8 @@ class Plant:
         seed: int = 1,
         minute: float = MORNING,
         log: TextIO | None = None,
+        serial: bool = False,
+        link: Path | None = None,
     ) -> None:
         booster = Booster(pressure=PRESSURE)
         booster.run_at(SPEED, SPEED)
@@ -82,6 +88,7 @@ class Plant:
             seed=seed,
         )
         self.modbus = ModbusServer(self._units(), port=modbus_port, before=self._catch_up, log=log)
+        self.serial = SerialLine(self.modbus, link) if serial else None
         self.bacnet = BacnetDevice(LOBBY, bacnet_address, self._objects(), model="lobby-lighting")
         self.faults = {fault.name: fault for fault in self._faults()}
         self._stack = AsyncExitStack()
@@ -92,6 +99,8 @@ class Plant:
         async with AsyncExitStack() as stack:
             try:
                 await stack.enter_async_context(self.modbus)
+                if self.serial is not None:
+                    await self._open_serial(stack, self.serial)
                 await stack.enter_async_context(self.bacnet)
             except OSError as error:
                 raise Unusable(_taken(self.modbus.port, error)) from error
@@ -99,6 +108,12 @@ class Plant:
                 raise Unusable(error.reason) from error
             self._stack = stack.pop_all()
         return self
+
+    async def _open_serial(self, stack: AsyncExitStack, serial: SerialLine) -> None:
+        try:
+            await stack.enter_async_context(serial)
+        except OSError as error:
+            raise Unusable(_unlinked(error)) from error
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
@@ -123,20 +138,23 @@ class Plant:
 
     def _units(self) -> dict[int, Unit]:
         units = {
-            BOOSTER: self._unit("booster", booster_map()),
-            HEADER: self._unit("zones", meter_map("header"), holes=False),
-            PANEL: self._unit("io", io_map()),
-            FIRE: self._unit("fire_main", FIRE_MAP),
+            BOOSTER: self._unit("booster", booster_map(), "BOOSTER-3"),
+            HEADER: self._unit("zones", meter_map("header"), "METER-PF", holes=False),
+            PANEL: self._unit("io", io_map(), "IO-8-8"),
+            FIRE: self._unit("fire_main", FIRE_MAP, "HYDRANT"),
         }
         for i, (valve, meter) in enumerate(zip(VALVES, METERS, strict=True), 1):
-            units[valve] = self._unit("zones", valve_map(i))
-            units[meter] = self._unit("zones", meter_map(f"z{i}"), holes=False)
+            units[valve] = self._unit("zones", valve_map(i), "VALVE-ACT")
+            units[meter] = self._unit("zones", meter_map(f"z{i}"), "METER-PF", holes=False)
         return units
 
-    def _unit(self, model: str, registers: tuple[Register, ...], *, holes: bool = True) -> Unit:
+    def _unit(
+        self, model: str, registers: tuple[Register, ...], product: str, *, holes: bool = True
+    ) -> Unit:
         return Unit(
-            registers, partial(self.rig.read, model), partial(self.rig.write, model), holes=holes
-        )
+            registers, partial(self.rig.read, model), partial(self.rig.write, model), holes=holes,
+            identity={0: VENDOR, 1: product, 2: REVISION},
+        )  # fmt: skip
 
     def _objects(self) -> tuple[ObjectSpec, ...]:
         def shown(number: int, variable: str, units: str) -> ObjectSpec:
@@ -173,6 +191,11 @@ def _taken(port: int, error: OSError) -> Text:
         f"无法使用 TCP 端口 127.0.0.1:{port} ({reason}); 请停止占用它的程序",
         f"TCP port 127.0.0.1:{port} cannot be used ({reason}); stop what uses it",
     )
+
+
+def _unlinked(error: OSError) -> Text:
+    reason, link = os.strerror(error.errno or 0), error.filename2
+    return Text(f"无法建立串口链接 {link} ({reason})", f"the link {link} cannot be made ({reason})")
 
 
 _FAULTS: tuple[tuple[str, str, str, Text], ...] = (

@@ -93,7 +93,8 @@ class Unit:
     """One device behind the server: its map and where its values come from and go to.
 
     With `holes` an address that the map leaves out, between its first and last, reads as 0;
-    without, it is refused, as many devices do.
+    without, it is refused, as many devices do. `identity` are its identification objects: 0 vendor,
+    1 product code, 2 revision and further ones; a device without them does not know the function.
     """
 
     def __init__(
@@ -103,7 +104,9 @@ class Unit:
         write: Callable[[str, float], None],
         *,
         holes: bool = True,
+        identity: Mapping[int, str] | None = None,
     ) -> None:
+        self.identity = identity or {}
         self._registers: dict[Table, list[Register]] = {}
         self._mapped: dict[Table, set[int]] = {}
         for register in registers:
@@ -146,11 +149,17 @@ class Unit:
             self._write(register.variable, float(value))
 
     def put_words(self, address: int, wire: bytes) -> None:
-        """Write holding registers, all or none; a value must be written whole."""
+        """Write holding registers, all or none; a value must be written whole. Of a word of bits
+        those that cannot be written stay as they are."""
         puts: list[tuple[Register, float]] = []
         place = 0
         while place < len(wire):
             register = self._writable("holding", address + place // 2)
+            if register.bit is not None:
+                word = int.from_bytes(wire[place : place + 2], "big")
+                puts += self._bits(address + place // 2, word)
+                place += 2
+                continue
             part = wire[place : place + 2 * register.words]
             if len(part) < 2 * register.words:
                 raise BadValue(register.variable)
@@ -162,6 +171,13 @@ class Unit:
             place += len(part)
         for register, value in puts:
             self._write(register.variable, value)
+
+    def _bits(self, address: int, word: int) -> list[tuple[Register, float]]:
+        return [
+            (register, float(word >> register.bit & 1))
+            for register in self._registers["holding"]
+            if register.address == address and register.writable and register.bit is not None
+        ]
 
     def _writable(self, table: Table, address: int) -> Register:
         for register in self._registers.get(table, []):

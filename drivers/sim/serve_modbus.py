@@ -1,7 +1,8 @@
 """A Modbus TCP server over simulated units, with faults on the wire that can be switched.
 
 Its own asyncio server and `struct` frames, independent of `drivers/modbus`: it is the other end in
-tests and in the demo. Not the maps (`drivers/sim/registers.py`). Used by `drivers/sim/plant.py`.
+tests and in the demo. Not the maps (`registers.py`), not what a unit answers (`answers.py`). Used
+by `drivers/sim/plant.py`; on a serial line the same units answer through `serve_rtu.py`.
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TextIO
 
-from drivers.sim.registers import BadValue, NoSuchAddress, Table, Unit, bits_of, words_of
+from drivers.sim.answers import Changes, answer
+from drivers.sim.registers import Unit
 
-ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
-_READS: Mapping[int, Table] = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
 _HEADER = struct.Struct(">HHHB")
 
 
@@ -37,6 +37,15 @@ class Wire:
     exception: int = 0
     answer: Literal["right", "transaction", "unit", "function", "short", "garbage"] = "right"
     bytewise: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer on its way: to be spoiled as `wire` says, and then `ModbusServer.shown`."""
+
+    pdu: bytes
+    wire: Wire
+    changes: Changes
 
 
 class ModbusServer:
@@ -105,24 +114,34 @@ class ModbusServer:
             self._open.discard(writer)
             writer.close()
 
+    def reply(self, unit: int, pdu: bytes) -> Reply | None:
+        """What the unit answers to a request; None when it does not."""
+        wire = self.wire[unit]
+        self.requests[unit] += 1
+        if wire.silent or wire.drop:
+            return None
+        self._before()
+        changes: Changes = []
+        if wire.exception:
+            return Reply(bytes([pdu[0] | 0x80, wire.exception]), wire, changes)
+        return Reply(answer(self.units[unit], pdu, changes), wire, changes)
+
+    def shown(self, unit: int, reply: Reply) -> None:
+        """Log what a right answer showed, now that it is sent."""
+        if reply.wire.answer == "right":
+            self._note(unit, reply.changes)
+
     async def _answer(
         self, writer: asyncio.StreamWriter, transaction: int, unit: int, pdu: bytes
     ) -> bool:
         """Answer one request; False when the connection must end."""
         wire = self.wire[unit]
-        self.requests[unit] += 1
-        if wire.silent:
-            return True
-        if wire.delay:
+        if wire.delay and not wire.silent:
             await asyncio.sleep(wire.delay)
-        if wire.drop:
-            return False
-        self._before()
-        changes: list[tuple[str, float]] = []
-        reply = self._reply(unit, pdu, changes)
-        if wire.exception:
-            reply, changes = bytes([pdu[0] | 0x80, wire.exception]), []
-        frame = spoil(wire.answer, transaction, unit, reply)
+        reply = self.reply(unit, pdu)
+        if reply is None:
+            return wire.silent
+        frame = spoil(wire.answer, transaction, unit, reply.pdu)
         if wire.bytewise:
             for i in range(len(frame)):
                 writer.write(frame[i : i + 1])
@@ -131,19 +150,10 @@ class ModbusServer:
         else:
             writer.write(frame)
             await writer.drain()
-        if wire.answer == "right":
-            self._note(unit, changes)
+        self.shown(unit, reply)
         return True
 
-    def _reply(self, unit: int, pdu: bytes, changes: list[tuple[str, float]]) -> bytes:
-        try:
-            return perform(self.units[unit], pdu, changes)
-        except (NoSuchAddress, KeyError):
-            return bytes([pdu[0] | 0x80, ILLEGAL_ADDRESS])
-        except (BadValue, ValueError, struct.error):
-            return bytes([pdu[0] | 0x80, ILLEGAL_VALUE])
-
-    def _note(self, unit: int, changes: list[tuple[str, float]]) -> None:
+    def _note(self, unit: int, changes: Changes) -> None:
         if self._log is None:
             return
         now = asyncio.get_running_loop().time()
@@ -152,41 +162,6 @@ class ModbusServer:
             self._log.write("\n")
         if changes:
             self._log.flush()
-
-
-def perform(unit: Unit, pdu: bytes, changes: list[tuple[str, float]]) -> bytes:
-    """Carry out one request; appends to `changes` what its answer shows for the first time."""
-    function = pdu[0]
-    if function in _READS:
-        address, count = struct.unpack(">HH", pdu[1:])
-        bits = function in (1, 2)
-        if not 1 <= count <= (2000 if bits else 125):
-            raise BadValue(count)
-        values = unit.values(_READS[function], address, count)
-        payload = (bits_of if bits else words_of)(values, address, count)
-        changes.extend(unit.changes(values))
-        return bytes([function, len(payload)]) + payload
-    if function == 5:
-        address, value = struct.unpack(">HH", pdu[1:])
-        if value not in (0x0000, 0xFF00):
-            raise BadValue(value)
-        unit.put_bits(address, [value == 0xFF00])
-        return pdu
-    if function == 6:
-        unit.put_words(struct.unpack(">H", pdu[1:3])[0], pdu[3:])
-        return pdu
-    if function in (15, 16):
-        address, count, size = struct.unpack(">HHB", pdu[1:6])
-        data = pdu[6:]
-        if len(data) != size or size != ((count + 7) // 8 if function == 15 else 2 * count):
-            raise BadValue(size)
-        if function == 15:
-            packed = int.from_bytes(data, "little")
-            unit.put_bits(address, [bool(packed >> i & 1) for i in range(count)])
-        else:
-            unit.put_words(address, data)
-        return pdu[:5]
-    return bytes([function | 0x80, ILLEGAL_FUNCTION])
 
 
 def spoil(answer: str, transaction: int, unit: int, reply: bytes) -> bytes:

@@ -7,6 +7,7 @@ import io
 import json
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from drivers.sim.__main__ import main as serve_plant
 from drivers.sim.plant import BOOSTER, FIRE, HEADER, METERS, PANEL, SPEED, VALVES, Plant
 from edge.bus.host import BusHost
 from edge.driver import FieldDevice, FieldPoint, Write
+from edge.errors import DeviceTimeout
 from edge.image import quality
 from edge.schema.units import conversion
 from edge.site.profiles import SHIPPED
@@ -73,9 +75,12 @@ def point(id: str, options: dict[str, Any]) -> FieldPoint:
     )
 
 
-async def seen(plant: Plant, *units: int) -> dict[str, float]:
+async def seen(plant: Plant, *units: int, serial: bool = False) -> dict[str, float]:
     """Every point of these units, read through the profile by the controller's own driver."""
     bus = BusConfig(tcp=f"127.0.0.1:{plant.modbus.port}")
+    if serial:
+        assert plant.serial is not None
+        bus = BusConfig(serial=plant.serial.path)
     devices = [device(unit) for unit in units]
     polls = [poll for d in devices for poll in MODBUS.plan(bus, d)]
     values: dict[str, float] = {}
@@ -199,6 +204,43 @@ def test_buttons_of_the_panel() -> None:
     with_plant(act)
 
 
+def test_the_units_stand_on_a_serial_line_too(tmp_path: Path) -> None:
+    """The same devices, faults and values over RTU, beside TCP, behind a link that stays."""
+    link = tmp_path / "line"
+
+    async def act(plant: Plant) -> None:
+        assert plant.serial is not None
+        assert plant.serial.path == str(link)
+        on_tcp = await seen(plant, PANEL, VALVES[0])
+        on_line = await seen(plant, PANEL, VALVES[0], serial=True)
+        assert on_line == on_tcp
+        plant.modbus.wire[PANEL].silent = True
+        with pytest.raises(DeviceTimeout):
+            await seen(plant, PANEL, serial=True)
+
+    with_plant(act, serial=True, link=link)
+    assert not link.is_symlink()
+
+
+def test_every_unit_says_who_it_is() -> None:
+    """Vendor, product and revision; units of one kind say the same."""
+
+    async def act(plant: Plant) -> None:
+        client = AsyncModbusTcpClient("127.0.0.1", port=plant.modbus.port, timeout=1, retries=0)
+        assert await client.connect()
+        said = {}
+        for unit in plant.modbus.units:
+            found = await client.read_device_information(read_code=1, device_id=unit)
+            assert found.information[0] == b"Simulated Equipment"
+            said[unit] = found.information[1]
+        client.close()
+        assert said[BOOSTER] == b"BOOSTER-3"
+        assert len({said[unit] for unit in VALVES}) == 1
+        assert len(set(said.values())) == 5
+
+    with_plant(act)
+
+
 def test_the_fire_main_can_only_be_read() -> None:
     """The fire device shows pressure and AUTO and refuses every write."""
 
@@ -249,6 +291,25 @@ def test_a_taken_port_is_said_in_one_sentence(
         zh, en = capsys.readouterr().err.splitlines()
         assert port in zh
         assert port in en
+        assert zh != en
+
+
+def test_a_link_that_cannot_be_made_is_said_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A file is in its place, or there is no such folder: the plant names it and leaves."""
+    taken = tmp_path / "taken"
+    taken.write_text("not a link")
+    for link in (taken, tmp_path / "nowhere" / "line"):
+        monkeypatch.setattr(
+            "sys.argv",
+            ["sim", "--modbus-port", "0", "--bacnet-address", f"127.0.0.1/32:{free_port()}",
+             "--serial", str(link)],
+        )  # fmt: skip
+        assert serve_plant() == 69
+        zh, en = capsys.readouterr().err.splitlines()
+        assert str(link) in zh
+        assert str(link) in en
         assert zh != en
 
 

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymodbus.client import AsyncModbusTcpClient
 
+from drivers.sim.answers import answer
 from drivers.sim.registers import BadValue, NoSuchAddress, Register, Unit, bits_of, words_of
 from drivers.sim.serve_modbus import ModbusServer
 
@@ -180,6 +181,110 @@ def test_refusals_carry_the_codes_of_the_standard() -> None:
         assert (await client.write_coil(0, True, device_id=7)).exception_code == 2
 
     serve(unit, act)
+
+
+def test_a_mask_moves_single_bits_of_a_word() -> None:
+    """Function 22: what the mask keeps stays, in a number as in a word of bits; the others move."""
+    shelf = Shelf(word=0x12, auto=1.0, open=0.0, fault=1.0)
+    unit = shelf.unit(
+        Register("word", "holding", 4, writable=(0, 0xFFFF)),
+        Register("auto", "holding", 5, bit=0, writable=(0, 1)),
+        Register("open", "holding", 5, bit=3, writable=(0, 1)),
+        Register("fault", "holding", 5, bit=7),
+    )
+
+    async def act(_: ModbusServer, client: AsyncModbusTcpClient) -> None:
+        # the example of the standard, §6.16
+        done = await client.mask_write_register(address=4, and_mask=0xF2, or_mask=0x25, device_id=7)
+        assert not done.isError()
+        assert shelf.values["word"] == 0x17
+        await client.mask_write_register(address=5, and_mask=0xFFF6, or_mask=0x8, device_id=7)
+        assert (shelf.values["auto"], shelf.values["open"], shelf.values["fault"]) == (0, 1, 1)
+        refused = await client.mask_write_register(address=9, and_mask=0, or_mask=0, device_id=7)
+        assert refused.exception_code == 2
+
+    serve(unit, act)
+
+
+def test_written_and_read_in_one_request() -> None:
+    """Function 23 writes first; when the write is refused nothing is read."""
+    shelf = Shelf(level=5.0, speed=1.0)
+    unit = shelf.unit(
+        Register("speed", "holding", 0, writable=(0, 100)), Register("level", "holding", 1)
+    )
+
+    async def act(_: ModbusServer, client: AsyncModbusTcpClient) -> None:
+        seen = await client.readwrite_registers(
+            read_address=0, read_count=2, write_address=0, values=[42], device_id=7
+        )
+        assert seen.registers == [42, 5]
+        refused = await client.readwrite_registers(
+            read_address=0, read_count=2, write_address=1, values=[6], device_id=7
+        )
+        assert refused.exception_code == 2
+
+    serve(unit, act)
+    assert shelf.values == {"level": 5.0, "speed": 42.0}
+
+
+@pytest.mark.parametrize(
+    ("code", "first", "seen"),
+    [
+        (1, 0, [0, 1, 2]),
+        (1, 1, [1, 2]),
+        (2, 0, [0, 1, 2, 4]),
+        (3, 0, [0, 1, 2, 4, 128]),
+        (3, 77, [0, 1, 2, 4, 128]),
+        (4, 2, [2]),
+    ],
+)
+def test_a_device_says_who_it_is(code: int, first: int, seen: list[int]) -> None:
+    """Function 43, kind 14: the basic, regular or all objects, or one of them."""
+    identity = {0: "Maker", 1: "P-1", 2: "V1.0", 4: "泵", 128: "serial 4711"}
+    unit = Unit((), dict[str, float]().__getitem__, lambda _name, _value: None, identity=identity)
+
+    async def act(_: ModbusServer, client: AsyncModbusTcpClient) -> None:
+        found = await client.read_device_information(read_code=code, object_id=first, device_id=7)
+        assert found.information == {number: identity[number].encode() for number in seen}
+        refused = await client.read_device_information(read_code=4, object_id=3, device_id=7)
+        assert refused.exception_code == 2
+
+    serve(unit, act)
+
+
+def test_a_long_identification_comes_in_parts() -> None:
+    """What does not fit is announced with where it begins, and comes with the next request."""
+    identity = {number: chr(65 + number) * 80 for number in range(7)}
+    unit = Unit((), dict[str, float]().__getitem__, lambda _name, _value: None, identity=identity)
+    found, following = {}, 0
+    for _ in range(3):
+        reply = answer(unit, bytes((43, 14, 2, following)), [])
+        assert len(reply) <= 253
+        head, rest = reply[:7], reply[7:]
+        for _ in range(head[6]):
+            found[rest[0]] = rest[2 : 2 + rest[1]].decode()
+            rest = rest[2 + rest[1] :]
+        assert rest == b""
+        following = head[5]
+        assert head[4] == (0xFF if following else 0)
+    assert (found, following) == (identity, 0)
+
+
+def test_a_device_without_identification_does_not_know_the_function() -> None:
+    """As most cheap devices."""
+    unit = Shelf(a=1.0).unit(Register("a", "holding", 0))
+    assert answer(unit, bytes((43, 14, 1, 0)), []) == bytes((0x80 | 43, 1))
+
+
+@given(st.binary(min_size=1, max_size=20))
+def test_whatever_is_asked_is_answered(pdu: bytes) -> None:
+    """Any request has an answer of its own function, or an exception of it, that fits a frame."""
+    unit = Shelf(a=1.0, b=0.0).unit(
+        Register("a", "holding", 0, writable=(0, 9)), Register("b", "coil", 0, "bit")
+    )
+    reply = answer(unit, pdu, [])
+    assert reply[0] & 0x7F == pdu[0] & 0x7F
+    assert len(reply) <= 253
 
 
 async def exchange(server: ModbusServer, pdu: bytes, *, transaction: int = 5) -> bytes:
