@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from edge.events import Event
 from edge.image.image import Bits, Floats
@@ -145,6 +145,15 @@ class Driver(Protocol):
 
     async def raw(self, device: str, point: str) -> bytes:
         """The bytes behind one point as they came over the wire; for `edge read`."""
+        ...
+
+
+@runtime_checkable
+class Identifying(Protocol):
+    """What a driver may be able to do beside: let a device say what it is, for a person."""
+
+    async def identify(self, device: str) -> Mapping[str, str]:
+        """Vendor, model and the like; raises `DeviceRefused` when the device does not tell."""
         ...
 
 

@@ -20,6 +20,7 @@ from drivers.modbus.config import BusConfig, PointConfig
 from drivers.modbus.device import Device
 from drivers.modbus.dividing import read_parts
 from drivers.modbus.exceptions import DIVIDES
+from drivers.modbus.identity import said
 from drivers.modbus.link import Link
 from drivers.modbus.media import open_link
 from drivers.modbus.parts import Reading
@@ -138,6 +139,10 @@ class ModbusDriver:
         if spot.clears:
             raise DeviceRefused(_CLEARED_BY_READING, "clears", permanent=True)
         return await read_raw((await self._meet(device)).ask, spot)
+
+    async def identify(self, device: str) -> Mapping[str, str]:
+        """What it says by function 43/14, whether or not it is the one that is configured."""
+        return await said(self._devices[device].ask)
 
     async def _meet(self, id: str) -> Device:
         """The device, once it is known to be the right one and set as it must be."""

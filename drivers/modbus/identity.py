@@ -126,6 +126,13 @@ async def mismatch(identity: Identity, base: int, order: Order, ask: pdu.Ask) ->
     return None
 
 
+async def said(ask: pdu.Ask) -> dict[str, str]:
+    """All that a device says of itself, by the names of the options; raises what `ask` raises."""
+    objects = await _read_objects(frozenset(number for number, _ in _OBJECTS.values()), ask)
+    found = {name: _readable(objects.get(number)) for name, (number, _) in _OBJECTS.items()}
+    return {name: text for name, text in found.items() if text}
+
+
 async def _wrong_objects(expected: dict[str, str], ask: pdu.Ask) -> Mismatch | None:
     texts = {name: Text(text, text) for name, text in expected.items()}
     try:
