@@ -28,11 +28,18 @@ PATIENCE: Final = 3.0  # times its time-out that an answer may still arrive
 MOST: Final = 10.0  # the same where such answers queue up
 SHORTEST: Final = 5  # bytes of a frame; fewer are a twitch of the line
 KEPT: Final = 1024  # bytes looked through for an answer; four of the greatest frames
+_WRITES: Final = frozenset(
+    (pdu.WRITE_COIL, pdu.WRITE_REGISTER, pdu.WRITE_COILS, pdu.WRITE_REGISTERS, pdu.MASK_WRITE,
+     pdu.READ_WRITE)
+)  # fmt: skip
 
 
 @dataclass(slots=True, eq=False)
 class _Asked:
-    """A request on its way. `until`: when its answer can no longer be expected (loop time)."""
+    """A request on its way. `until`: when its answer can no longer be expected (loop time).
+
+    `overtaken`: something was written to its unit after it, so its answer may be of before.
+    """
 
     unit: int
     request: Request
@@ -42,6 +49,7 @@ class _Asked:
     until: float = 0.0
     answer: asyncio.Future[bytes] | None = None
     echoed: bool = False
+    overtaken: bool = False
 
     def like(self, other: _Asked) -> bool:
         """Whether an answer to one would pass for an answer to the other."""
@@ -134,7 +142,8 @@ class RtuLink(Link):
 
     @staticmethod
     def _bars(outstanding: _Asked, asked: _Asked) -> bool:
-        return outstanding.like(asked) and outstanding.frame != asked.frame
+        other = outstanding.overtaken or outstanding.frame != asked.frame
+        return other and outstanding.like(asked)
 
     async def _wait(self, seconds: float) -> None:
         self._waiter = self._loop.create_future()
@@ -160,6 +169,9 @@ class RtuLink(Link):
         before = max((o.until for o in self._outstanding if o.unit == asked.unit), default=now)
         asked.until = min(before + PATIENCE * patience, now + MOST * patience)
         asked.patience = patience
+        if asked.request.pdu[0] in _WRITES:
+            for earlier in self._outstanding:
+                earlier.overtaken = earlier.overtaken or earlier.unit == asked.unit
         asked.answer = self._loop.create_future()
         self._pending = asked
         self._deadline = now + patience

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -26,7 +27,9 @@ from drivers.sim.serve_bacnet import BacnetDevice, ObjectSpec
 from edge.driver import DriverKind, FieldDevice, FieldPoint
 from edge.schema.model import Model
 from tests.support import bacnet_wire
-from tests.support.modbus_device import MALFORMED, Fault, ModbusDevice, Unit
+from tests.support.certificates import certificates
+from tests.support.modbus_device import MALFORMED, MALFORMED_RTU, Fault, ModbusDevice, Unit
+from tests.support.modbus_media import Medium, Pty, RtuTcp, Tcp, Tls
 
 Ability = Literal["silence", "delay", "drop", "malform"]
 
@@ -127,11 +130,10 @@ def field_point(
 
 
 class ModbusRig(Rig):
-    """A Modbus TCP device with two units, three tables and a hole in its map."""
+    """A Modbus device on any medium, with two units, three tables and a hole in its map."""
 
     kind = MODBUS
     faults = frozenset({"silence", "delay", "drop", "malform"})
-    malformations = tuple(fault.name for fault in MALFORMED)
     budget = 0.8
     refused = ("pump.hole",)
     impossible = (("pump.speed", 7000.0), ("pump.run", 2.0), ("pump.level", 1e39))
@@ -148,7 +150,7 @@ class ModbusRig(Rig):
         "meter.power": -1000.0,
     })  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, make: Callable[[], Medium] = Tcp) -> None:
         unit = Unit(coil={8: 1}, discrete={3: 0})
         unit.put("holding", 100, bytes.fromhex("019C 6666 4366 017C"))
         unit.put("holding", 105, bytes.fromhex("3ECC CCCD 0020"))
@@ -156,11 +158,19 @@ class ModbusRig(Rig):
         other = Unit()
         other.put("holding", 0, bytes.fromhex("FFFF FC18"))
         unit.put("holding", 101, bytes.fromhex("3333 4366"))
-        self.device = ModbusDevice({1: unit, 2: other})
+        self.device = ModbusDevice({1: unit, 2: other}, medium=make())
+        self.second = ModbusDevice(self.device.units, medium=make())
+        malformed = MALFORMED_RTU if self.device.medium.rtu else MALFORMED
+        self.malformations = tuple(fault.name for fault in malformed)
 
     @property
     def bus(self) -> BusConfig:
-        return BusConfig(tcp=self.device.address, timeout="200ms")
+        return BusConfig(**self.device.options, timeout="200ms")
+
+    @property
+    def second_bus(self) -> BusConfig:
+        """A line has one master: the second instance has a line of its own to the same units."""
+        return BusConfig(**self.second.options, timeout="200ms")
 
     @property
     def devices(self) -> Sequence[FieldDevice]:
@@ -183,9 +193,11 @@ class ModbusRig(Rig):
 
     async def __aenter__(self) -> ModbusRig:
         await self.device.start()
+        await self.second.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.second.stop()
         await self.device.stop()
 
     def normal(self) -> None:
@@ -366,4 +378,12 @@ class BacnetRig(Rig):
         await self.relay.asked()
 
 
-RIGS: Mapping[str, Callable[[], Rig]] = {"modbus": ModbusRig, "bacnet": BacnetRig, "sim": SimRig}
+MODBUS_MEDIA: Mapping[str, Callable[[], Medium]] = {
+    "tcp": Tcp, "tls": lambda: Tls(certificates()), "rtu": Pty, "rtu_tcp": RtuTcp,
+}  # fmt: skip
+
+RIGS: Mapping[str, Callable[[], Rig]] = {
+    **{f"modbus-{name}": partial(ModbusRig, make) for name, make in MODBUS_MEDIA.items()},
+    "bacnet": BacnetRig,
+    "sim": SimRig,
+}

@@ -19,7 +19,7 @@ class Trouble(Enum):
     CORRUPT = "bits are flipped"
     LATE = "answers come after the time-out"
     TWICE = "answers come two times"
-    UNIT = "answers name another unit"
+    UNIT = "answers are those of another unit"
     DROP = "the connection is cut before, within or after an answer"
     NOISE = "bytes that belong to nothing stand before or after an answer"
     ECHO = "requests come back, as from an adapter that hears itself"
@@ -154,8 +154,9 @@ def crc(data: bytes) -> bytes:
 
 
 def _readdressed(frame: bytes, by: int, rtu: bool) -> bytes:
-    """The frame with another unit in 1 to 247, everything else as it should be."""
-    if rtu:
-        body = bytes([(frame[0] - 1 + by) % 247 + 1]) + frame[1:-2]
-        return body + crc(body)
-    return frame[:6] + bytes([(frame[6] - 1 + by) % 247 + 1]) + frame[7:]
+    """The frame as of another unit in 1 to 247, which holds something else."""
+    at, end = (0, len(frame) - 2) if rtu else (6, len(frame))
+    body = bytearray(frame[:end])
+    body[at] = (body[at] - 1 + by) % 247 + 1
+    body[-1] ^= 0x55
+    return bytes(body) + (crc(body) if rtu else b"")

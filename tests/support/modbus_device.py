@@ -8,6 +8,7 @@ a request that is held up does not hold up others.
 from __future__ import annotations
 
 import asyncio
+import math
 import struct
 from collections import deque
 from collections.abc import Callable
@@ -28,6 +29,7 @@ class Fault(Enum):
     SILENT = "says nothing"
     MUTE = "does what it is asked and says nothing"
     DROP = "closes the connection"
+    CUT = "does what it is asked and closes the connection"
     EXCEPTION = "answers with the exception `code`"
     FUNCTION = "answers with another function"
     SHORT = "leaves out the last register"
@@ -87,6 +89,7 @@ class ModbusDevice(Ear):
         self.asked_at: deque[float] = deque(maxlen=10_000)
         self.connections = 0
         self.collisions = 0  # requests that came while an answer was being sent
+        self.shortest_gap = math.inf  # seconds from the end of an answer to the next request
         self._answers: set[asyncio.Task[None]] = set()
         self._asked = asyncio.Event()
 
@@ -160,6 +163,7 @@ class ModbusDevice(Ear):
         self.requests.append((asked.unit, asked.pdu[0], *numbers))
         self.asked_at.append(now)
         self.collisions += wire.sending.locked()
+        self.shortest_gap = min(self.shortest_gap, now - wire.sent_at)
         self._asked.set()
 
     async def _answer(self, wire: Wire, asked: Asked) -> None:
@@ -173,8 +177,8 @@ class ModbusDevice(Ear):
         if pause := self.delay + self.line.arrival(asked.length):
             await asyncio.sleep(pause)
         frame = self._frame(fault, code, asked)
-        if fault is Fault.DROP:
-            wire.cut()
+        if fault in (Fault.DROP, Fault.CUT):
+            self.medium.drop()
         elif fault is not Fault.MUTE:
             await self._send(wire, fault, frame)
 
@@ -197,7 +201,7 @@ class ModbusDevice(Ear):
             if first.pause:
                 await asyncio.sleep(first.pause)
             async with wire.sending:
-                wire.write(first.data)
+                wire.send(first.data)
             return
         async with wire.sending:
             for piece in pieces:
@@ -205,7 +209,7 @@ class ModbusDevice(Ear):
                 if piece.data is None:
                     self.medium.drop()
                 else:
-                    wire.write(piece.data)
+                    wire.send(piece.data)
 
     def _frame(self, fault: Fault, code: int, asked: Asked) -> bytes:
         transaction, unit, pdu = asked.transaction, asked.unit, asked.pdu

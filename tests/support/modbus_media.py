@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import shutil
 import ssl
@@ -41,6 +42,12 @@ class Wire(ABC):
         self.sending = asyncio.Lock()
         self.rest = b""
         self.heard_at = 0.0
+        self.sent_at = -math.inf
+
+    def send(self, data: bytes) -> None:
+        """Send a piece of an answer."""
+        self.write(data)
+        self.sent_at = asyncio.get_running_loop().time()
 
     @abstractmethod
     def write(self, data: bytes) -> None:
@@ -336,3 +343,68 @@ class Pty(Medium):
             self._coming = None
         self.path.unlink(missing_ok=True)
         super().drop()
+
+
+class Memory(Medium):
+    """A serial line without a terminal, for virtual time: `connect` joins a protocol to it."""
+
+    rtu = True
+
+    def __init__(self, *, baud: int = 9600) -> None:
+        super().__init__()
+        self.baud = baud
+        self._ear: Ear | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"serial": "/dev/memory", "baud": self.baud}
+
+    async def start(self, ear: Ear) -> None:
+        self._ear = ear
+
+    async def stop(self) -> None:
+        self.drop()
+
+    def connect(self, protocol: asyncio.Protocol) -> None:
+        """Let the protocol be the other end."""
+        assert self._ear is not None
+        wire = _MemoryWire(self, self._ear, protocol)
+        self.wires.add(wire)
+        self._ear.opened(wire)
+        protocol.connection_made(_MemoryEnd(wire))
+
+
+class _MemoryWire(Wire):
+    def __init__(self, medium: Memory, ear: Ear, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self._medium, self._ear, self._protocol = medium, ear, protocol
+        self._loop = asyncio.get_running_loop()
+
+    def write(self, data: bytes) -> None:
+        if data and self in self._medium.wires:
+            self._loop.call_soon(self._protocol.data_received, data)
+
+    def cut(self) -> None:
+        if self in self._medium.wires:
+            self._medium.wires.discard(self)
+            self._loop.call_soon(self._protocol.connection_lost, None)
+            self._ear.closed(self)
+
+    def hear(self, data: bytes) -> None:
+        if self in self._medium.wires:
+            self._loop.call_soon(self._ear.heard, self, data)
+
+
+class _MemoryEnd(asyncio.Transport):
+    def __init__(self, wire: _MemoryWire) -> None:
+        super().__init__()
+        self._wire = wire
+
+    def write(self, data: Any) -> None:
+        self._wire.hear(bytes(data))
+
+    def abort(self) -> None:
+        self._wire.cut()
+
+    def close(self) -> None:
+        self._wire.cut()
