@@ -20,7 +20,7 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-from bench import kernel, line, load, modbus, rate, start
+from bench import kernel, line, load, modbus, rate, silent, start
 
 RESULTS = Path(__file__).with_name("results.json")
 README = Path(__file__).parents[1] / "README.md"
@@ -58,6 +58,7 @@ BENCHES: dict[str, Bench] = {
     "modbus": modbus.measure,
     "rate": rate.measure,
     "line": line.measure,
+    "silent": silent.measure,
 }
 
 

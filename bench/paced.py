@@ -30,6 +30,7 @@ from bench.rig import keep_to
 LUMP = 16  # characters of a UART's FIFO
 TURNAROUND = 0.005  # seconds from a request to its answer
 REQUEST = 8  # bytes of a request to read
+PATIENCE = 0.55  # seconds: the time-out of a Modbus bus, and the request's way over the wire
 SPIN = 0.0002  # seconds before a moment from which on we do not sleep
 CORE = 1
 
@@ -40,7 +41,7 @@ class Seen:
 
     `busy` is how long all transactions take in theory, up to `last`, the end of the newest one.
     `answered` counts answers by unit. `lost` is the time that requests to silent units took, each
-    until the next request of any kind came.
+    until the next request of any kind came, and `PATIENCE` at most: then nothing else was due.
     """
 
     busy: float = 0.0
@@ -54,7 +55,7 @@ class Seen:
     def asked(self, at: float) -> None:
         """A request came: it ends the waiting for a silent unit."""
         if self.waiting_since is not None:
-            self.lost += at - self.waiting_since
+            self.lost += min(at - self.waiting_since, PATIENCE)
             self.waiting_since = None
 
     def told(self) -> str:

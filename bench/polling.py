@@ -16,6 +16,7 @@ import math
 import sys
 from typing import Any
 
+import structlog
 import uvloop
 
 from drivers.modbus import MODBUS
@@ -93,5 +94,6 @@ async def main(given: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main(json.loads(sys.argv[1])))

@@ -44,7 +44,7 @@ def polled(
         lines += [f"  d{k}:", f"    bus: b{k}", "    unit: 1", f"    poll: {period}", "    points:"]
         lines += [f"      r{i}: {{holding: {i}}}" for i in range(REGISTERS)]
         if k == 0:
-            lines.append("      relay: {coil: 0, access: write, output: true}")
+            lines.append("      relay: {coil: 0, access: write, output: true, write_interval: 0s}")
     if bacnet is not None:
         lines += [
             "  plant:", "    bus: bms", "    device: 4001", f'    address: "127.0.0.1:{bacnet}"',
