@@ -6,8 +6,8 @@ request in flight that answers after 10 ms (`bench.gateway`), and a paced line o
 other, which would fill 30 and 42 % of their time if all answered. Counted are the answers that the
 master took in from the 20 healthy devices, against their plan: over the first minute, in which the
 silent ones must be found out, and over the time after it. The silent devices' share of bus time is
-what gateway and line saw: from a request to one of them until the next request of any kind, at most a time-out. Each of them must be tried once before
-anybody can know, so the bound on that share is for the time after the first minute.
+what gateway and line saw: from a request to one of them until the next request of any kind, at most
+a time-out. Each must be tried before anybody can know, so the bound is for the time after that.
 """
 
 from __future__ import annotations
