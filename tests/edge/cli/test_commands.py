@@ -349,11 +349,13 @@ def test_health_names_the_silent_device(running: Running) -> None:
     """Buses, the device that is silent and since when, the backlog of the uplink."""
     english, chinese = edge("health").output, edge("health", lang="zh").output
 
-    assert "pump_room (modbus) up  100 requests, 2 failed, 3 % busy" in english
-    assert "v3 DOWN 60 s" in english
+    assert "pump_room (modbus) up  100 requests, 3 failed, load 62 %" in english
+    assert "silent for 60 s, next probe in 12 s, 2 unanswered" in english
     assert "cloud DOWN  5 sent, 12 waiting, 0 refused" in english
-    assert "v3 中断 60 秒" in chinese
-    assert json.loads(edge("health", "--json").output)["uplinks"][0]["backlog"] == 12
+    assert "已中断 60 秒, 12 秒后再询问, 无应答 2 次" in chinese
+    found = json.loads(edge("health", "--json").output)
+    assert found["uplinks"][0]["backlog"] == 12
+    assert found["buses"][0]["devices"][1]["failures"]["timeout"] == 2
 
 
 def test_health_says_that_the_disk_cannot_be_written(
