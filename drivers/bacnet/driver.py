@@ -47,8 +47,8 @@ class _Read:
 class _Device:
     """A device with its points and polls, and what is known of it.
 
-    `kept` is what the host keeps. `identity` is who answers, None until asked; `proved`: it is the
-    one that `kept` was learned from.
+    `kept` is what the host keeps, and `news` that there is more. `identity` is who answers, None
+    until asked; `proved`: it is the one that `kept` was learned from.
     """
 
     def __init__(self, device: FieldDevice, polls: Sequence[Poll], known: Knowledge) -> None:
@@ -62,6 +62,7 @@ class _Device:
     def start(self, known: Knowledge) -> None:
         """Begin with what is known of the device and its points."""
         self.kept = known
+        self.news = False
         self.multiple = known.multiple
         self.points = {p.id: Known.of(p, known) for p in self.config.points}
         self.reads = {poll.points[0]: self._new_read(poll, known) for poll in self.polls}
@@ -143,6 +144,7 @@ class BacnetDriver:
         with suppress(DriverError):
             if device.identity is None:
                 device.identity = await self._identity(device.instance)
+            device.news = False
             for point in device.points.values():
                 point.news = False
             device.kept = device.knowledge()
@@ -174,7 +176,7 @@ class BacnetDriver:
         """Read one poll; the sample's arrays are this driver's own."""
         device = await self._proved(poll.device)
         read = device.reads[poll.points[0]]
-        pending, refusals, split = list(read.groups), [], False
+        pending, refusals = list(read.groups), []
         while pending:
             group = pending.pop(0)
             try:
@@ -182,15 +184,15 @@ class BacnetDriver:
             except DeviceRefused as error:
                 if error.code == NO_MULTIPLE and not group.singly:
                     device.ask_singly()
-                    pending, split = list(read.groups), True
+                    pending, device.news = list(read.groups), True
                 elif smaller := group.smaller(error.code):
                     read.groups.remove(group)
                     read.groups += smaller
-                    pending, split = pending + smaller, True
+                    pending, device.news = pending + smaller, True
                 else:
                     refusals.append(error)
                     read.bits[[place for place, _ in group.points]] = quality.COMM
-        if split or any(point.news for _, point in read.places):
+        if device.news or any(point.news for _, point in read.places):
             await self._keep(device)
         if len(refusals) == len(read.groups):
             raise refusals[0]
@@ -237,7 +239,7 @@ class BacnetDriver:
         """Ask for what every device has, or search for it; it may not be the same afterwards."""
         found = self._devices[device]
         await self._link.probe(found.instance)
-        found.proved = found.kept == Knowledge()
+        found.identity, found.proved = None, found.kept == Knowledge()
 
     async def raw(self, device: str, point: str) -> bytes:
         """The value as application-tagged bytes."""

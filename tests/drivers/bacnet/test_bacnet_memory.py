@@ -444,3 +444,29 @@ def test_while_observing_nothing_that_was_left_is_cleared() -> None:
             assert b.host.told == []
 
     run(test)
+
+
+def test_what_was_learned_while_the_device_fell_silent_is_kept_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It must say who it is before anything is kept of it: when that fails, after the next poll."""
+    taken = _Served.do_ReadPropertyRequest
+    mute = [True]
+
+    async def ask(app: Any, apdu: Any) -> None:
+        identity = str(apdu.propertyIdentifier) in ("vendor-name", "model-name")
+        if not (identity and mute[0]):
+            await taken(app, apdu)
+
+    monkeypatch.setattr(_Served, "do_ReadPropertyRequest", ask)
+
+    async def test() -> None:
+        async with bench(OBJECTS[:1]) as b:
+            b.device.faults.no_multiple = True
+            first = await b.read()
+            assert b.host.memory == {}
+            mute[0] = False
+            assert await b.read() == first
+            assert b.host.recall("lobby")["multiple"] is False
+
+    run(test)
