@@ -189,7 +189,7 @@ ROUND_TRIP = Text("响应 {trip}", "round trip {trip}")
 MISSED = Text("错过轮询 {count} 次", "{count} polls missed")
 SILENT = Text("已中断 {time}", "silent for {time}")
 PROBE = Text("{time}后再询问", "next probe in {time}")
-REFUSED = Text("现拒读 {count} 个点", "refuses {count} points now")
+REFUSED = Text("现拒读 {count} 个点", "refuses {count} of its points")
 BACK_OFF = Text("退避累计 {time}", "backed off {time} in all")
 TITLES = (
     Text("设备", "device"),

@@ -201,6 +201,8 @@ class _Explainer:
             )
         if point.role is Role.SETPOINT:
             return Text("设定值, 由人或系统给定", "a setpoint, given by people or systems")
+        if point.local:
+            return Text("由控制器每秒测得", "measured by the controller each second")
         return Text("", "")
 
 

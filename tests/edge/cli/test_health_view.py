@@ -118,7 +118,7 @@ def test_lines_say_all_of_it_in_both_languages() -> None:
     )
     assert english[2:5] == [
         "  device   state  trip/p99     oldest  requests",
-        "  booster  up     2.1/10.0 ms  0.7 s   90        refuses 3 points now, 1 refused",
+        "  booster  up     2.1/10.0 ms  0.7 s   90        refuses 3 of its points, 1 refused",
         "  v3       DOWN   --           61 s    10        silent for 60 s, next probe in 12 s, "
         "2 unanswered, backed off 30 s in all, no answer within 3 s",
     ]
