@@ -25,7 +25,7 @@ PORT_TLS: Final = 802
 USB: Final = "usb:"  # an adapter by its serial number
 USB_PATH: Final = "usb-path:"  # an adapter by the socket it is plugged into
 Table = Literal["holding", "input", "coil", "discrete"]
-Wording = Literal["single", "multiple", "read_write"]
+WriteBy = Literal["single", "multiple", "read_write"]
 TABLES: Final[tuple[Table, ...]] = ("holding", "input", "coil", "discrete")
 MEDIA: Final = ("tcp", "rtu_tcp", "serial")
 
@@ -274,7 +274,7 @@ class DeviceConfig(Model):
         "0 for maps with holes. For bits, 16 times as many. Unless given: on a serial line as many "
         "as take less time than a request, 12 at 9600 bit/s, elsewhere 8.",
     )
-    write: Wording = Field(
+    write: WriteBy = Field(
         "single",
         description="Function for one coil or register: single is 5 and 6, multiple is 15 and 16; "
         "read_write is 23, which reads registers back at once, and 5. Longer values are written by "

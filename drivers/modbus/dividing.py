@@ -9,7 +9,7 @@ from collections import deque
 from typing import Final
 
 from drivers.modbus.exceptions import DIVIDES
-from drivers.modbus.parts import Part, Reading
+from drivers.modbus.parts import Reading
 from drivers.modbus.pdu import Ask
 from edge.errors import DeviceRefused
 
@@ -19,23 +19,23 @@ PROBES: Final = 16  # refused requests at most per read: a wrong map must not ta
 async def read_parts(reading: Reading, ask: Ask, now: float) -> None:
     """Fill the sample with what the device has; `now` is the loop's time.
 
-    Raises the last refusal when nothing at all was answered: what was known before then stays.
+    Raises the last refusal when nothing at all was answered. What was known before then stays,
+    unless the device has by now what it had not.
     """
     known = reading.findings()
     refused = await _ask_all(reading, ask, now)
     if refused is not None:
-        if known is not None:
-            reading.recall(known)
+        if known is not None and reading.recall(known):
+            if await _try_again(reading, ask, now):
+                reading.reset()
         elif not reading.parts:
             reading.reset()
         raise refused
-    if not reading.settled:
-        return
-    if reading.changed:
-        reading.settle()
-    part = reading.due(now)
-    if part is not None:
-        await _try_again(reading, part, ask, now)
+    if reading.settled:
+        if reading.changed:
+            reading.settle()
+        if await _try_again(reading, ask, now):
+            reading.settle()
 
 
 async def _ask_all(reading: Reading, ask: Ask, now: float) -> DeviceRefused | None:
@@ -63,13 +63,16 @@ async def _ask_all(reading: Reading, ask: Ask, now: float) -> DeviceRefused | No
     return None if answered else refused
 
 
-async def _try_again(reading: Reading, part: Part, ask: Ask, now: float) -> None:
-    """Whether the device has it by now; how else it refuses it does not matter here."""
+async def _try_again(reading: Reading, ask: Ask, now: float) -> bool:
+    """Ask for one bad part that is due; how else than as bad it is refused does not matter here."""
+    part = reading.due(now)
+    if part is None:
+        return False
     try:
         answer = await ask(part.request)
     except DeviceRefused:
         reading.put_off(part, now)
-        return
+        return False
     part.decoder.decode(answer)
     reading.rejoin(part)
-    reading.settle()
+    return True

@@ -25,14 +25,14 @@ _LISTED = 5  # points named in one sentence
 
 
 class KeptBlock(Model):
-    """A block that cannot be read whole: parts as (address, count), bad places as (address, size,
-    loop time of the next trial), all as on the wire."""
+    """A block that cannot be read whole: parts as (address, count, points), bad places as (address,
+    size, loop time of the next trial), all as on the wire."""
 
     unit: int
     table: Table
     address: int
     count: int
-    parts: tuple[tuple[int, int], ...]
+    parts: tuple[tuple[int, int, int], ...]
     bad: tuple[tuple[int, int, float], ...]
     joins: bool
 
@@ -177,20 +177,20 @@ def _fits(block: KeptBlock, spots: Sequence[Spot]) -> bool:
     places, bad = {(s.address, s.size) for s in spots}, _bad(block)
     starts, ends = {s.address for s in spots}, {s.end for s in spots}
     return (
-        {block.address, *(a for a, _ in block.parts)} <= starts
-        and {block.address + block.count, *(a + n for a, n in block.parts)} <= ends
+        {block.address, *(a for a, _, _ in block.parts)} <= starts
+        and {block.address + block.count, *(a + n for a, n, _ in block.parts)} <= ends
         and bad <= places
-        and all(any(a <= p[0] and sum(p) <= a + n for a, n in block.parts) for p in places - bad)
+        and all(any(a <= p[0] and sum(p) <= a + n for a, n, _ in block.parts) for p in places - bad)
     )
 
 
 def _divided(device: str, base: int, block: KeptBlock) -> dict[str, Any]:
-    parts = [span(block.table, a + base, n) for a, n in block.parts]
-    hole = any(b[0] > sum(a) for a, b in pairwise(block.parts))
+    parts = [span(block.table, a + base, n) for a, n, _ in block.parts]
+    hole = any(b[0] > sum(a[:2]) for a, b in pairwise(block.parts))
     if hole:
         advice = _HOLE
     elif not block.joins and block.table in ("holding", "input"):
-        advice = _TOO_LONG.format(most=max(n for _, n in block.parts))
+        advice = _TOO_LONG.format(most=max(n for _, n, _ in block.parts))
     else:
         advice = _BORDER
     return {

@@ -28,10 +28,10 @@ class Place(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """What is left to read of a block, and what is not: parts as (address, count) in their order,
-    bad places with the loop time of their next trial. `joins`: parts may be joined again."""
+    """What is left to read of a block, and what is not: parts as (address, count, points) in their
+    order, bad places with the loop time of their next trial. `joins`: parts may be joined again."""
 
-    parts: tuple[tuple[int, int], ...]
+    parts: tuple[tuple[int, int, int], ...]
     bad: dict[Place, float]
     joins: bool
 
@@ -205,7 +205,7 @@ class Reading:
         """What is known, once all is; None when the whole is read at once."""
         if self.whole or not self.settled:
             return None
-        parts = tuple((part.block.address, part.block.count) for part in self.parts)
+        parts = tuple((p.block.address, p.block.count, p.last - p.first) for p in self.parts)
         return Findings(parts, dict(self._retry), self._joins)
 
     def recall(self, found: Findings) -> bool:
@@ -236,23 +236,20 @@ def _fitting(whole: Part, found: Findings) -> list[Part] | None:
     """The parts of a block that were found; None when its points are not the ones of then.
 
     Each point must lie in a bad place or in its part, each part must begin and end with its points,
-    and each bad place must be one.
+    and each bad place must be one of them.
     """
     spots = whole.block.spots
     bad = [_place(spot) in found.bad for spot in spots]
     if found.bad.keys() - {_place(spot) for spot in spots}:
         return None
     parts, at = list[Part](), 0
-    for address, count in found.parts:
+    for address, count, points in found.parts:
         while at < len(spots) and bad[at]:
             at += 1
-        start = at
-        while at < len(spots) and not bad[at] and spots[at].end <= address + count:
-            at += 1
-        if start == at:
+        start, at = at, at + points
+        if points < 1 or at > len(spots) or any(bad[start:at]):
             return None
-        part = whole.piece(start, at)
-        if (part.block.address, part.block.count) != (address, count):
+        parts.append(whole.piece(start, at))
+        if (parts[-1].block.address, parts[-1].block.count) != (address, count):
             return None
-        parts.append(part)
     return parts if parts and all(bad[at:]) else None

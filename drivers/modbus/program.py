@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from drivers.modbus import pdu
 from drivers.modbus.codec import Cell, Order, decode_one, encode
-from drivers.modbus.config import Setting, Wording
+from drivers.modbus.config import Setting, WriteBy
 from drivers.modbus.writing import put
 from edge.errors import DeviceRefused
 from edge.text import Text
@@ -24,7 +24,7 @@ class Change(NamedTuple):
 
 
 async def program(
-    setting: Setting, base: int, order: Order, wording: Wording, ask: pdu.Ask
+    setting: Setting, base: int, order: Order, by: WriteBy, ask: pdu.Ask
 ) -> Change | None:
     """Read a setting and write it when it differs; None when it held the value already.
 
@@ -37,7 +37,7 @@ async def program(
     present = (await ask(read))[2:]
     if present == wanted:
         return None
-    await put(ask, wording, cell.at, wanted)
+    await put(ask, by, cell.at, wanted)
     after = (await ask(read))[2:]
     if after != wanted:
         shown = _number(cell, after)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from drivers.modbus import pdu
 from drivers.modbus.codec import Cell, bit_mask, decode_one, encode, raw_number
-from drivers.modbus.config import Wording
+from drivers.modbus.config import WriteBy
 from drivers.modbus.exceptions import ACKNOWLEDGED
 from drivers.modbus.plan import FUNCTIONS, Spot
 from edge.errors import DeviceRefused
@@ -21,39 +21,37 @@ async def read_raw(ask: pdu.Ask, spot: Spot) -> bytes:
     return data if spot.table in ("holding", "input") else bytes((data[0] & 1,))
 
 
-async def write_spot(
-    ask: pdu.Ask, wording: Wording, spot: Spot, value: float, *, masked: bool
-) -> None:
+async def write_spot(ask: pdu.Ask, by: WriteBy, spot: Spot, value: float, *, masked: bool) -> None:
     """Write a value; bits of a register by function 22 (`masked`), else by reading it first.
 
     `plan.check` saw to it that one of the two is permitted. Raises DeviceRefused, code "value", for
     what does not fit.
     """
     if spot.table == "coil":
-        await _put_coil(ask, wording, spot.address, raw_number(spot.cell, value) == 1)
+        await _put_coil(ask, by, spot.address, raw_number(spot.cell, value) == 1)
         return
     data = encode(spot.cell, value)
     if spot.cell.bit is None:
-        await put(ask, wording, spot.address, data)
+        await put(ask, by, spot.address, data)
     elif masked:
         await _send(ask, pdu.mask_write(spot.address, _mask(spot.cell), data))
     else:
         mask, present = _mask(spot.cell), await read_raw(ask, spot)
         changed = bytes((p & ~m) | b for p, m, b in zip(present, mask, data, strict=True))
-        await put(ask, wording, spot.address, changed)
+        await put(ask, by, spot.address, changed)
 
 
-async def put(ask: pdu.Ask, wording: Wording, address: int, data: bytes) -> None:
+async def put(ask: pdu.Ask, by: WriteBy, address: int, data: bytes) -> None:
     """Write registers as on the wire.
 
     Function 23 reads them back in the same request: a difference raises DeviceRefused, "readback".
     """
-    if wording == "read_write":
+    if by == "read_write":
         answer = await _send(ask, pdu.read_write(address, len(data) // 2, address, data))
         if answer is not None and answer[2:] != data:
             shown = {"wanted": data.hex(" ").upper(), "found": answer[2:].hex(" ").upper()}
             raise DeviceRefused(_NOT_HELD.format(**shown), "readback")
-    elif wording == "multiple" or len(data) > 2:
+    elif by == "multiple" or len(data) > 2:
         await _send(ask, pdu.write_registers(address, data))
     else:
         await _send(ask, pdu.write_register(address, data))
@@ -73,8 +71,8 @@ async def holds_spot(ask: pdu.Ask, spot: Spot, value: float) -> bool:
     return all(p & m == w for p, m, w in zip(present, mask, data, strict=True))
 
 
-async def _put_coil(ask: pdu.Ask, wording: Wording, address: int, on: bool) -> None:
-    if wording == "multiple":
+async def _put_coil(ask: pdu.Ask, by: WriteBy, address: int, on: bool) -> None:
+    if by == "multiple":
         await _send(ask, pdu.write_coils(address, [on]))
     else:
         await _send(ask, pdu.write_coil(address, on))
