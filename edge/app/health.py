@@ -11,6 +11,7 @@ import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from edge.bus.meter import KINDS, Failure, Meter
 from edge.bus.runner import BusRunner
 from edge.bus.schedule import DeviceState
 from edge.clock import Clock
-from edge.events import BUS_HEALTH, DEVICE_HEALTH, Events
+from edge.events import BUS_HEALTH, DEVICE_HEALTH, LINK_DOWN, LINK_UP, Event, Events
 from edge.image import quality
 from edge.image.image import Floats
 from edge.scan.cycle import Scan
@@ -175,13 +176,14 @@ class BusHealth:
 
 
 class Health:
-    """All buses of a site; each is looked at once a second, one after the other."""
+    """All buses of a site; each is looked at once a second, and when its link changes."""
 
     def __init__(
         self, runners: Mapping[str, BusRunner], scan: Scan, clock: Clock, events: Events
     ) -> None:
         self.buses = {id: BusHealth(runner, scan, events) for id, runner in runners.items()}
         self._clock = clock
+        events.watch(self._noticed)
 
     async def run(self) -> None:
         """Look for ever, spread over the second."""
@@ -192,6 +194,11 @@ class Health:
                 await asyncio.sleep(pause)
             if not self.buses:
                 await asyncio.sleep(LOG_EVERY)
+
+    def _noticed(self, event: Event, fields: dict[str, Any]) -> None:
+        """Look at once when a link changes: its devices go and come with it, in the same step."""
+        if event in (LINK_DOWN, LINK_UP):
+            self.buses[fields["bus"]].look(self._clock.now())
 
 
 def _common(before: Numbers, meter: Meter, now: float) -> dict[str, object]:
