@@ -13,6 +13,7 @@ import socket
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
@@ -35,6 +36,7 @@ GIVES_WAY: Final = 10.0  # seconds without a request after which it makes place 
 PATIENCE: Final = 5.0  # seconds for the rest of a request, and for taking an answer
 PACE: Final = 0.02  # seconds for each request of a connection, on average
 BURST: Final = 25  # requests that it may have ahead of that pace
+ARRIVAL: Final = 0.02  # seconds between connections that are taken
 AHEAD: Final = 2048  # bytes that are read ahead of what was answered
 RETRY: Final = 10.0  # seconds between attempts to listen
 REPORT: Final = 600.0  # seconds between events about clients that were turned away
@@ -86,6 +88,8 @@ class Server:
         """`identity`: vendor, product code, version."""
         self._bms, self._registers, self._writes = bms, registers, writes
         self._clock, self._events = clock, events
+        host = f"[{bms.host}]" if ":" in bms.host else bms.host
+        self._address = f"{host}:{bms.port}"
         self._units = {bms.unit, 0, 255}  # Messaging on TCP/IP Implementation Guide 4.4.2.1
         self._decoder = DecodePDU(True)
         self._framer = FramerSocket(self._decoder)
@@ -99,44 +103,56 @@ class Server:
 
     async def run(self) -> None:
         """Listen for ever, and try again where that is not possible yet."""
-        address = f"{self._bms.host} : {self._bms.port}"
         while True:
             try:
-                listening = _listen(self._bms)
+                with _listen(self._bms) as listening:
+                    self._report_up()
+                    self.up.set()
+                    await self._accept(listening)
             except OSError as error:
-                self._report_down(address, error)
-                await asyncio.sleep(RETRY)
-                continue
-            server = await asyncio.start_server(
-                self._serve, sock=listening, limit=AHEAD, backlog=CLIENTS
-            )
-            self._report_up(address)
-            self.up.set()
-            try:
-                await asyncio.Event().wait()  # serve_forever() would wait for clients to leave
+                self._report_down(error)
             finally:
                 self.up.clear()
-                server.close()
                 for client in tuple(self._clients):
                     client.writer.transport.abort()
+            await asyncio.sleep(RETRY)
+
+    async def _accept(self, listening: socket.socket) -> None:
+        """Take connections one by one; more than so many a second wait in the kernel."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, peer = await loop.sock_accept(listening)
+            except ConnectionError:
+                continue  # gone before it was taken
+            address = _address(peer)
+            if reason := self._turned_away(address, loop.time()):
+                self._report_refused(address, reason, loop.time())
+                connection.close()
+            else:
+                await self._welcome(address, connection)
+            await asyncio.sleep(ARRIVAL)
+
+    async def _welcome(self, address: str, connection: socket.socket) -> None:
+        reader = asyncio.StreamReader(limit=AHEAD)
+        conversation = asyncio.StreamReaderProtocol(reader, partial(self._serve, address))
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(lambda: conversation, connection)
 
     def health(self) -> dict[str, object]:
         """Connections and counts."""
         return {
-            "listen": f"{self._bms.host}:{self._bms.port}", "up": self.up.is_set(),
+            "listen": self._address, "up": self.up.is_set(),
             "clients": sorted(client.address for client in self._clients),
             "requests": self.requests, "refused": self.refused,
         }  # fmt: skip
 
     # ── one connection ─────────────────────────────────────────────────────────────────────────
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        address = _address(writer)
+    async def _serve(
+        self, address: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         now = asyncio.get_running_loop().time()
-        if reason := self._turned_away(address, now):
-            self._report_refused(address, reason, now)
-            writer.transport.abort()
-            return
         client = Client(address, writer, now, now - BURST * PACE)
         self._clients.add(client)
         try:
@@ -189,16 +205,17 @@ class Server:
 
     # ── words ──────────────────────────────────────────────────────────────────────────────────
 
-    def _report_down(self, address: str, error: OSError) -> None:
+    def _report_down(self, error: OSError) -> None:
         if self._down_since is None:
             self._down_since = self._clock.now()
-            self._events.emit(BMS_DOWN, address=address, reason=error.strerror or str(error))
+            reason = error.strerror or str(error)
+            self._events.emit(BMS_DOWN, address=self._address, reason=reason)
 
-    def _report_up(self, address: str) -> None:
+    def _report_up(self) -> None:
         if self._down_since is not None:
             lasted = self._clock.now() - self._down_since
             self._down_since = None
-            self._events.emit(BMS_UP, address=address, lasted=lasted)
+            self._events.emit(BMS_UP, address=self._address, lasted=lasted)
 
     def _report_refused(self, address: str, reason: Text, now: float) -> None:
         """Once in a while: whoever is turned away comes again at once."""
@@ -271,16 +288,15 @@ async def _request(reader: asyncio.StreamReader) -> tuple[int, int, bytes]:
 def _listen(bms: Bms) -> socket.socket:
     """The listening socket; `::` is for IPv4 too."""
     family = socket.AF_INET6 if ":" in bms.host else socket.AF_INET
-    return socket.create_server(
+    listening = socket.create_server(
         (bms.host, bms.port), family=family, backlog=CLIENTS, dualstack_ipv6=bms.host == "::"
     )
+    listening.setblocking(False)
+    return listening
 
 
-def _address(writer: asyncio.StreamWriter) -> str:
+def _address(peer: Sequence[Any]) -> str:
     """The other end's address; an IPv4 client of an IPv6 socket by its own."""
-    peer = writer.get_extra_info("peername")
-    if not peer:
-        return ""  # gone already
     address = ip_address(str(peer[0]).partition("%")[0])
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
@@ -288,4 +304,4 @@ def _address(writer: asyncio.StreamWriter) -> str:
 
 
 def _listed(address: str, bms: Bms) -> bool:
-    return bool(address) and any(ip_address(address) in network for network in bms.clients)
+    return any(ip_address(address) in network for network in bms.clients)
