@@ -149,6 +149,17 @@ def test_large_device_is_sent_in_parts() -> None:
     assert all(body["full"] for _, body in outbox.messages)
 
 
+def test_what_is_local_stays_here() -> None:
+    """Neither the full picture nor the dictionary has what tells of buses and devices."""
+    local = point("line.bus.load", Role.VIRTUAL, local=True)
+    reporter, _, outbox = made((*POINTS, local))
+    asyncio.run(reporter.full())
+    named = {name for _, body in outbox.messages for part in body["s"] for name in part["v"]}
+    assert named == {"flow", "head", "position", "demand.high"}
+    known = payload.dictionary(replace(site(), points=(*POINTS, local)))
+    assert "line.bus.load" not in json.loads(known["meta/_site"])["points"]
+
+
 def test_full_picture_at_each_connection_and_every_five_minutes() -> None:
     """Offline none; then one as soon as we are online, and the next 300 s later."""
 
