@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from drivers.modbus import pdu
 from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig
-from drivers.modbus.plan import Block, Unit, check, plan
+from drivers.modbus.plan import Block, Unit, check, cost, gap_of, plan
 from edge.driver import FieldDevice, Poll
 from edge.schema.loader import load_file
 from tests.contract.drivers import field_point
@@ -39,7 +39,8 @@ def test_case(folder: Path) -> None:
     """Each case folder gives exactly its blocks."""
     document, problems, _ = load_file(folder / "points.yaml")
     assert document is not None, problems
-    polls = plan(BUS, device(document.data["device"], document.data["points"]))
+    bus = BusConfig(**document.data["bus"]) if "bus" in document.data else BUS
+    polls = plan(bus, device(document.data["device"], document.data["points"]))
     lines = [f"{p.label} | {p.period:g} s | {' '.join(p.points)}" for p in polls]
     assert lines == (folder / "blocks.txt").read_text().splitlines()
 
@@ -66,23 +67,25 @@ DEVICES = st.fixed_dictionaries(
         "unit": st.integers(0, 255),
         "base": st.integers(0, 1),
         "max_regs": st.integers(4, 125),
-        "max_gap": st.integers(0, 30),
+        "max_gap": st.none() | st.integers(0, 30),
     }
 )
+LINES = st.builds(lambda baud: BusConfig(serial="/dev/ttyS1", baud=baud),
+                  st.sampled_from([1200, 9600, 19200, 115200]))  # fmt: skip
 
 
 def blocks(polls: tuple[Poll, ...]) -> list[tuple[Poll, Block]]:
     return [(poll, poll.request) for poll in polls]
 
 
-@given(DEVICES, st.lists(OPTIONS, max_size=60))
-def test_any_device(config: dict[str, Any], options: list[dict[str, Any]]) -> None:
+@given(st.just(BUS) | LINES, DEVICES, st.lists(OPTIONS, max_size=60))
+def test_any_device(bus: BusConfig, config: dict[str, Any], options: list[dict[str, Any]]) -> None:
     """Each readable point is covered once, whole and within the limits, and nothing is mixed."""
     it = device(config, {f"p{i}": o for i, o in enumerate(options)})
-    if list(check(BUS, it)):
+    if list(check(bus, it)):
         return
     by_id = {p.id: p for p in it.points}
-    polls = plan(BUS, it)
+    polls = plan(bus, it)
     assert sorted(p.id for p in it.points if p.readable) == sorted(
         name for poll in polls for name in poll.points
     )
@@ -104,9 +107,59 @@ def test_any_device(config: dict[str, Any], options: list[dict[str, Any]]) -> No
             owner = clearing.get((block.table, address))
             assert owner is None or by_id[poll.points[0]].config.clears
         assert not any(by_id[n].config.clears for n in poll.points) or covered == set(span)
-        gap = config["max_gap"] * (16 if block.bits else 1)
+        gap = gap_of(bus, it.config) * (16 if block.bits else 1)
         holes = sorted(set(span) - covered)
+        assert poll.spare == len(holes)
         assert all(any(h + k in covered for k in range(gap + 1)) for h in holes)
+
+
+@pytest.mark.parametrize(
+    ("bus", "options", "gap"),
+    [
+        ({"serial": "/dev/ttyS1", "baud": 9600}, {}, 12),
+        ({"serial": "/dev/ttyS1", "baud": 19200}, {}, 14),
+        ({"serial": "/dev/ttyS1", "baud": 115200}, {}, 51),
+        ({"serial": "/dev/ttyS1", "baud": 115200}, {"max_regs": 32}, 32),
+        ({"serial": "/dev/ttyS1", "baud": 9600}, {"max_gap": 3}, 3),
+        ({"serial": "/dev/ttyS1", "baud": 9600}, {"max_gap": 0}, 0),
+        ({"tcp": "h"}, {}, 8),
+        ({"tcp": "h"}, {"max_gap": 20}, 20),
+        ({"rtu_tcp": "h:4001"}, {}, 8),
+    ],
+)
+def test_gap(bus: dict[str, Any], options: dict[str, Any], gap: int) -> None:
+    """A gap is worth its time on a line, 8 elsewhere; what is given is taken."""
+    assert gap_of(BusConfig(**bus), DeviceConfig(**options)) == gap
+
+
+@pytest.mark.parametrize(
+    ("baud", "ten", "most"),
+    [
+        (1200, 371.7, 2480.0), (2400, 188.3, 1243.0), (4800, 96.7, 624.0), (9600, 50.8, 314.0),
+        (19200, 27.9, 160.0), (38400, 18.0, 83.8), (57600, 14.8, 58.7), (115200, 11.7, 33.6),
+    ],
+)  # fmt: skip
+def test_cost(baud: int, ten: float, most: float) -> None:
+    """Milliseconds of 10 and of 125 registers on a serial line, as in every table of RS-485."""
+    line = BusConfig(serial="/dev/ttyS1", baud=baud, parity="even")
+    for count, milliseconds in ((10, ten), (125, most)):
+        (poll,) = plan(line, device({}, {f"p{i}": {"holding": i} for i in range(count)}))
+        seconds = cost(line, poll)
+        assert seconds is not None
+        assert seconds * 1000 == pytest.approx(milliseconds, rel=0.003)
+
+
+def test_cost_is_known_of_lines_only() -> None:
+    """Bits take an eighth of a byte each and a pause of the device counts; TCP has no cost."""
+    line = BusConfig(serial="/dev/ttyS1", baud=9600)
+    (bits,) = plan(line, device({"max_gap": 124}, {"a": {"coil": 0}, "b": {"coil": 79}}))
+    assert cost(line, bits) == pytest.approx(
+        (8 + 5 + 10) * 11 / 9600 + 2 * 0.00401 + 0.005, abs=1e-5
+    )
+    (slow,) = plan(line, device({"delay": "20ms"}, {"a": {"coil": 0}, "b": {"coil": 79}}))
+    assert (cost(line, slow) or 0) - (cost(line, bits) or 0) == pytest.approx(0.02)
+    (poll,) = plan(BUS, device({}, {"a": {"coil": 1}}))
+    assert cost(BUS, poll) is None
 
 
 def test_unit_and_times() -> None:
@@ -127,6 +180,7 @@ def test_unit_and_times() -> None:
         ({}, {"input": 0, "output": True}, "input"),
         ({}, {"holding": 0, "access": "read", "output": True}, "access"),
         ({}, {"holding": 0, "bit": 3, "output": True}, "read_modify_write: true"),
+        ({}, {"holding": 0, "bit": 3, "output": True}, "mask_write: true"),
         (
             {"read_modify_write": True},
             {"holding": 0, "bit": 3, "output": True, "access": "write"},
@@ -173,11 +227,68 @@ def test_check_refuses_reading_along_what_clears() -> None:
     assert (point, "a" in text.en) == ("b", True)
 
 
-def test_check_accepts_permitted_bits() -> None:
-    """Bits may be written where the device permits reading and writing back."""
-    assert not list(
-        check(
-            BUS,
-            device({"read_modify_write": True}, {"a": {"holding": 0, "bit": 3, "output": True}}),
-        )
-    )
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        ({"read_modify_write": True}, {}),
+        ({"mask_write": True}, {}),
+        ({"mask_write": True}, {"access": "write"}),
+    ],
+)
+def test_check_accepts_permitted_bits(config: dict[str, Any], options: dict[str, Any]) -> None:
+    """Bits may be written where the device knows function 22 or may be read and written back."""
+    bit = {"holding": 0, "bit": 3, "output": True} | options
+    assert not list(check(BUS, device(config, {"a": bit})))
+
+
+PLATE = {"length": 8, "text": "EM-40"}
+
+
+@pytest.mark.parametrize(
+    ("config", "points", "words"),
+    [
+        (
+            {"base": 1, "identity": {"registers": {"holding": 0, **PLATE}}},
+            {},
+            "first register is 1",
+        ),
+        ({"identity": {"registers": {"holding": 65530, **PLATE}}}, {}, "past the last register"),
+        (
+            {"max_regs": 6, "identity": {"registers": {"input": 0, **PLATE}}},
+            {},
+            "takes 8 registers",
+        ),
+        (
+            {"identity": {"registers": {"holding": 0, **PLATE}}},
+            {"n": {"holding": 7, "clears": True}},
+            "shares a register with n",
+        ),
+        ({"program": {"x": {"holding": 65536, "value": 1}}}, {}, "past the last register"),
+        (
+            {"program": {"x": {"holding": 4, "type": "u32", "value": 1}}},
+            {"o": {"holding": 5, "output": True}},
+            "program.x writes where o writes",
+        ),
+        (
+            {"program": {"x": {"holding": 4, "value": 1}, "y": {"holding": 4, "value": 2}}},
+            {},
+            "program.y writes where program.x writes",
+        ),
+    ],
+)
+def test_check_refuses_at_the_device(
+    config: dict[str, Any], points: dict[str, Any], words: str
+) -> None:
+    """What an identity or a setting cannot do in this device is a problem of the device."""
+    ((place, text),) = check(BUS, device(config, points))
+    assert place == "d"
+    assert words in text.en
+    assert text.zh != text.en
+
+
+def test_check_accepts_settings_beside_points() -> None:
+    """A setting may be watched by a point, and may stand beside an output."""
+    config = {"program": {"x": {"holding": 4, "value": 1}},
+              "identity": {"vendor": "A", "registers": {"input": 4, "value": 3}}}  # fmt: skip
+    points = {"a": {"holding": 4}, "b": {"holding": 5, "output": True}}
+    assert not list(check(BUS, device(config, points)))
