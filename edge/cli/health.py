@@ -48,7 +48,7 @@ def health(as_json: bool, socket: str | None) -> int:
 
 
 def lines(health: Json, now: float, spoken: Language) -> list[str]:
-    """The health as text: the controller, then each bus with its devices, then the uplinks."""
+    """The health as text: the controller, then each bus with its devices, then the uplinks and the BMS."""
     scan = health["scan"]
     made = [
         HEAD.of(spoken).format(
@@ -67,6 +67,8 @@ def lines(health: Json, now: float, spoken: Language) -> list[str]:
         for row, note in zip(aligned([titles, *rows]), [[], *notes], strict=True):
             made.append(f"  {row}{_after(note)}".rstrip())
     made += [uplink_text(uplink, spoken) for uplink in health["uplinks"]]
+    if health.get("bms"):
+        made.append(bms_text(health["bms"], spoken))
     return made
 
 
@@ -171,6 +173,12 @@ def uplink_text(uplink: Json, spoken: Language) -> str:
     return UPLINK.of(spoken).format(**uplink, state=state)
 
 
+def bms_text(bms: Json, spoken: Language) -> str:
+    """The server for a BMS in a line, with who is connected."""
+    state = (UP if bms["up"] else DOWN).of(spoken)
+    return BMS.of(spoken).format(**bms, state=state) + _after(bms["clients"])
+
+
 DISK = Text(
     "磁盘不可写: 控制照常, 但数据不再落盘; 请清理磁盘 (原因见日志)",
     "the disk CANNOT BE WRITTEN: control goes on, nothing is kept; make room (see the log)",
@@ -197,6 +205,10 @@ TITLES = (
     Text("响应/p99", "trip/p99"),
     Text("最旧数据", "oldest"),
     Text("请求", "requests"),
+)
+BMS = Text(
+    "楼控接口 {listen} {state}  请求 {requests}, 拒绝写入 {refused}",
+    "BMS on {listen} {state}  {requests} requests, {refused} writes refused",
 )
 UPLINK = Text(
     "{id} {state}  已发 {sent}, 积压 {backlog}, 被拒 {refused}",

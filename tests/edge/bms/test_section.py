@@ -12,6 +12,7 @@ import yaml
 
 import edge
 from edge.bms.server import FAILURE, REFUSALS
+from edge.cli.health import bms_text
 from edge.envelope import TEXTS
 from edge.schema.model import Refusal
 from edge.site.bms import BmsOptions, split_listen
@@ -64,6 +65,14 @@ def test_loopback_is_for_this_machine(host: str) -> None:
     points = {"a": {"input": 0, "type": "u16"}}
     bms = BmsOptions.model_validate({"listen": f"{host}:1502", "points": points}).resolved()
     assert all(network.is_loopback for network in bms.clients)
+
+
+def test_health_shows_it_in_a_line() -> None:
+    """Whether it listens, who is connected, and what was refused, in both languages."""
+    told = {"listen": "0.0.0.0:1502", "up": True, "clients": ["10.0.0.7"], "requests": 9,
+            "refused": 2}  # fmt: skip
+    assert bms_text(told, "en") == "BMS on 0.0.0.0:1502 up  9 requests, 2 writes refused  10.0.0.7"
+    assert bms_text({**told, "up": False}, "zh").startswith("楼控接口 0.0.0.0:1502 中断")
 
 
 @pytest.mark.slow
