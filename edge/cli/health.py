@@ -48,7 +48,7 @@ def health(as_json: bool, socket: str | None) -> int:
 
 
 def lines(health: Json, now: float, spoken: Language) -> list[str]:
-    """The health as text: the controller, then each bus with its devices, then the uplinks and the BMS."""
+    """The health as text: the controller, each bus with its devices, the uplinks, the BMS."""
     scan = health["scan"]
     made = [
         HEAD.of(spoken).format(
