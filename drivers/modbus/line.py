@@ -86,6 +86,7 @@ class RtuLink(Link):
         self._quiet = self._silence
         self._last = self._time()  # when the last byte was on the line
         self._buffer = b""
+        self._before = b""  # the frame that came last since we sent
         self._pending: _Asked | None = None
         self._deadline = math.inf
         self._look_at = math.inf
@@ -162,6 +163,7 @@ class RtuLink(Link):
         assert self._transport is not None
         now = self._time()
         self._throw_away()
+        self._before = b""
         self._quiet = self._silence
         self._last = now + self._wire_time(len(asked.frame))
         answer = asked.request.size + 3 if asked.request.size else rtu.GREATEST
@@ -224,8 +226,13 @@ class RtuLink(Link):
             if found.body is None:
                 return found.damaged
             self.noise += found.start
+            frame = self._buffer[found.start : found.end]
             self._buffer = self._buffer[found.end :]
             self._silent = 0
+            if frame == self._before:  # a copy answers nothing else that is still under way
+                self.late += 1
+                continue
+            self._before = frame
             self._take(found.unit, found.body, clean=found.start == 0)
 
     def _take(self, unit: int, body: bytes, *, clean: bool) -> None:

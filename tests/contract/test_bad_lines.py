@@ -25,11 +25,9 @@ from tests.support.modbus_device import ModbusDevice, Unit
 from tests.support.modbus_media import Medium, Pty
 
 MEDIA = {**MODBUS_MEDIA, "rtu": lambda: Pty(away=0.03)}
-TIMEOUT = 0.05
-REQUESTS = 200
-SHARE = {Trouble.CORRUPT: 0.05}  # of the frames, else:
-USUAL = 0.1
-COST = 1.5  # requests that one spoilt frame may cost: its own, now and then the one after it
+TIMEOUT = 0.04
+REQUESTS = 160
+SHARE = 0.1  # of the frames that are spoilt, of those corrupted half as many
 STALLS = 0.05  # share of requests that a busy machine may lose of its own accord
 UNITS, BLOCKS, LENGTH = (1, 2, 3), (0, 100, 200), 8
 WRITTEN = 4  # the register of a block that is written
@@ -61,6 +59,13 @@ def field_devices() -> list[FieldDevice]:
         )
         for unit in UNITS
     ]
+
+
+def share_of(trouble: Trouble, *, rtu: bool) -> float:
+    """How often it happens; an adapter that hears itself does so always."""
+    if trouble is Trouble.CORRUPT:
+        return SHARE / 2
+    return 1.0 if trouble is Trouble.ECHO and rtu else SHARE
 
 
 @dataclass
@@ -140,7 +145,8 @@ def test_bad_line(make: Callable[[], Medium], trouble: Trouble) -> None:
         async with asyncio.timeout(30), device_on(make()) as device:
             bus = BusConfig(**device.options, timeout=f"{TIMEOUT}s")
             course = Course(device, bus)
-            line = BadLine(trouble, 7, share=SHARE.get(trouble, USUAL), timeout=TIMEOUT)
+            share = share_of(trouble, rtu=device.medium.rtu)
+            line = BadLine(trouble, 7, share=share, timeout=TIMEOUT)
             async with course.running():
                 await course.go(10, random.Random(0))
                 assert course.failed == 0
@@ -150,7 +156,7 @@ def test_bad_line(make: Callable[[], Medium], trouble: Trouble) -> None:
                 lost = course.failed
                 await _recovered(course)
             print(f"{course.tried} requests, {line.hurt} frames spoilt, {lost} requests failed")
-            assert lost <= COST * line.hurt + STALLS * REQUESTS
+            assert lost <= line.hurt + STALLS * REQUESTS
             assert lost <= REQUESTS / 3
             written = [value for entry in device.written for value in entry.values]
             assert len(set(written)) == len(written)

@@ -19,6 +19,7 @@ class Trouble(Enum):
     CORRUPT = "bits are flipped"
     LATE = "answers come after the time-out"
     TWICE = "answers come two times"
+    LATE_TWICE = "answers come after the time-out, and then two times"
     UNIT = "answers are those of another unit"
     DROP = "the connection is cut before, within or after an answer"
     NOISE = "bytes that belong to nothing stand before or after an answer"
@@ -52,7 +53,8 @@ class Line:
 class BadLine(Line):
     """A line with one trouble that hits a `share` of the answers, always the same for one `seed`.
 
-    `hurt` counts the frames that it spoilt: those that cannot have been understood in time.
+    `hurt` counts the frames that it spoilt: those that cannot have been understood in time. On RTU
+    an echo is none of them: adapters do that, to every request, and it can be told from an answer.
     Corruption flips 1 to 3 bits, which a CRC always detects; an RTU request is hit as often as an
     answer. Modbus TCP has no check of its own: nobody can tell a flipped bit in a value from
     another value, so there only transaction, protocol, length, unit and function are corrupted, and
@@ -69,7 +71,7 @@ class BadLine(Line):
 
     def request(self, data: bytes, *, rtu: bool) -> tuple[bytes, bytes]:
         if self.trouble is Trouble.ECHO and self._hits():
-            self.hurt += 1
+            self.hurt += not rtu
             return data, data
         if self.trouble is Trouble.CORRUPT and rtu and self._hits():
             self.hurt += 1
@@ -91,7 +93,8 @@ class BadLine(Line):
         if self.trouble is Trouble.CORRUPT:
             bits = range(8 * len(frame)) if rtu else range(8 * 8)
             return (Piece(self._flipped(frame, bits)),)
-        if self.trouble is Trouble.LATE:
+        if self.trouble in (Trouble.LATE, Trouble.LATE_TWICE):
+            frame *= 2 if self.trouble is Trouble.LATE_TWICE else 1
             return (Piece(frame, self.timeout * chance.uniform(1.1, 2.5)),)
         if self.trouble is Trouble.UNIT:
             return (Piece(_readdressed(frame, chance.randint(1, 246), rtu)),)
