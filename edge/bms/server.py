@@ -291,6 +291,8 @@ def _listen(bms: Bms) -> socket.socket:
     listening = socket.create_server(
         (bms.host, bms.port), family=family, backlog=CLIENTS, dualstack_ipv6=bms.host == "::"
     )
+    # What waits in the kernel is carried out late: some seconds of it at the pace, not minutes.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2 * AHEAD)
     listening.setblocking(False)
     return listening
 
