@@ -94,6 +94,7 @@ class Server:
         self._decoder = DecodePDU(True)
         self._framer = FramerSocket(self._decoder)
         self._clients: set[Client] = set()
+        self._left: asyncio.Event | None = None  # waits for the last of them to leave
         self._down_since: float | None = None
         self._reported: dict[Text, float] = {}
         self.up = asyncio.Event()
@@ -113,9 +114,16 @@ class Server:
                 self._report_down(error)
             finally:
                 self.up.clear()
-                for client in tuple(self._clients):
-                    client.writer.transport.abort()
+                await self._end()
             await asyncio.sleep(RETRY)
+
+    async def _end(self) -> None:
+        """Cut every connection and wait until nobody is left: no answer follows the last."""
+        for client in self._clients:
+            client.writer.transport.abort()
+        if self._clients:
+            self._left = asyncio.Event()
+            await self._left.wait()
 
     async def _accept(self, listening: socket.socket) -> None:
         """Take connections one by one; more than so many a second wait in the kernel."""
@@ -162,6 +170,8 @@ class Server:
             pass  # gone, silent, too slow, or no Modbus client
         finally:
             self._clients.discard(client)
+            if self._left is not None and not self._clients:
+                self._left.set()
             writer.transport.abort()
 
     def _turned_away(self, address: str, now: float) -> Text | None:

@@ -326,6 +326,24 @@ def test_a_flood_is_slowed_down(monkeypatch: pytest.MonkeyPatch) -> None:
     stage.serve(talk)
 
 
+def test_it_ends_with_its_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A conversation that waits for its turn is over when the server is; nothing is left behind."""
+    monkeypatch.setattr(server, "PACE", 0.05)
+    monkeypatch.setattr(server, "BURST", 0)
+    stage, wrong = Served(), list[dict[str, Any]]()
+
+    async def talk(port: int) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: wrong.append(context))
+        wire = await Wire.to(port)
+        for i in range(3):
+            wire.send(bytes([4, 0, 0, 0, 1]), transaction=i)
+        await wire.answer(transaction=0)
+
+    stage.serve(talk)
+    assert stage.server.health()["clients"] == []
+    assert wrong == []
+
+
 def test_a_port_in_use_is_told_once_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has the port may leave later; until then there is one event."""
     monkeypatch.setattr(server, "RETRY", 0.01)
