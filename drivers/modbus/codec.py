@@ -103,6 +103,8 @@ class Decoder:
         self._clean = False
         self._last = b""
         self._groups = [_BitGroup(cells, start)] if bits else _register_groups(cells, start)
+        changes = (self._scale, self._offset, self._low, self._high)
+        self._as_sent = all(change is None for change in changes)
 
     def decode(self, pdu: bytes) -> None:
         """Fill `values` and `quality` from an answer for which `answers` holds.
@@ -114,24 +116,33 @@ class Decoder:
             return
         self._last = pdu
         values = self.values
-        absent = [places for group in self._groups if (places := group.fill(pdu, values)).size]
+        absent = []
+        for group in self._groups:
+            places = group.fill(pdu, values)
+            if places is not None:
+                absent.append(places)
+        if self._as_sent and self._clean and not absent:
+            return
         if self._scale is not None:
             values *= self._scale
         if self._offset is not None:
             values += self._offset
         possible = self._check(values)
-        if not absent and np.count_nonzero(possible) == len(possible):
+        if possible is None and not absent:
             if not self._clean:
                 self.quality.fill(quality.GOOD)
                 self._clean = True
             return
         self._clean = False
-        self.quality[:] = np.where(possible, quality.GOOD, quality.RANGE)
+        self.quality[:] = (
+            quality.GOOD if possible is None else np.where(possible, quality.GOOD, quality.RANGE)
+        )
         for places in absent:
             values[places] = np.nan
             self.quality[places] = quality.SENSOR
 
-    def _check(self, values: Floats) -> NDArray[np.bool_]:
+    def _check(self, values: Floats) -> NDArray[np.bool_] | None:
+        """Which values are possible; None when all are."""
         possible = self._possible
         if self._low is not None:
             np.greater_equal(values, self._low, out=possible)
@@ -139,7 +150,9 @@ class Decoder:
                 possible &= np.less_equal(values, self._high, out=self._below)
         elif self._high is not None:
             np.less_equal(values, self._high, out=possible)
-        return possible
+        else:
+            return None
+        return None if np.count_nonzero(possible) == len(possible) else possible
 
 
 def decode_one(cell: Cell, data: bytes, *, bits: bool) -> tuple[float, int]:
@@ -258,22 +271,25 @@ class _Group:
         pairs = [(i, _pattern(c, s)) for i, c in enumerate(cells) for s in c.sentinel]
         self._guarded = np.array([i for i, _ in pairs], np.intp)
         self._absent = np.array([p for _, p in pairs], np.dtype(self._unsigned()))
+        self._sentinel = bool(pairs)
+        self._plain = self._kind in _PLAIN
 
     def _unsigned(self) -> str:
         return self._shape if self._shape[0] == "f" else "u" + self._shape[1]
 
-    def fill(self, pdu: bytes, values: Floats) -> NDArray[np.intp]:
-        """Write the raw numbers and return the places in `values` that hold a sentinel."""
+    def fill(self, pdu: bytes, values: Floats) -> NDArray[np.intp] | None:
+        """Write the raw numbers and return the places in `values` that hold a sentinel, if any."""
         if self._wire is not None:
             raw = np.frombuffer(pdu, self._wire, self._count, self._start)
         else:
             data = np.frombuffer(pdu, np.uint8)
             np.take(data, self._index, out=self._scratch, mode="clip")
             raw = self._view
-        values[self._where] = raw if self._kind in _PLAIN else self._convert(raw)
-        if not self._guarded.size:
-            return self._guarded
-        return self._places[self._sentinels(raw)]
+        values[self._where] = raw if self._plain else self._convert(raw)
+        if not self._sentinel:
+            return None
+        found = self._places[self._sentinels(raw)]
+        return found if found.size else None
 
     def _convert(self, raw: NDArray[Any]) -> NDArray[Any]:
         number = raw.astype(self._shape)
@@ -295,13 +311,12 @@ class _BitGroup:
     def __init__(self, cells: Sequence[Cell], start: int) -> None:
         self._bytes = np.array([2 + (c.at - start) // 8 for c in cells], np.intp)
         self._shift = np.array([(c.at - start) % 8 for c in cells], np.uint8)
-        self._none = np.zeros(0, np.intp)
 
-    def fill(self, pdu: bytes, values: Floats) -> NDArray[np.intp]:
+    def fill(self, pdu: bytes, values: Floats) -> NDArray[np.intp] | None:
         """As `_Group.fill`; a bit has no sentinel."""
         data = np.frombuffer(pdu, np.uint8)
         values[:] = (data[self._bytes] >> self._shift) & 1
-        return self._none
+        return None
 
 
 def _register_groups(cells: Sequence[Cell], start: int) -> list[_Group | _BitGroup]:

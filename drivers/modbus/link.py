@@ -11,7 +11,7 @@ import math
 import socket
 import ssl
 from abc import abstractmethod
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
 from drivers.modbus import mbap
@@ -109,6 +109,7 @@ class Link(asyncio.Protocol):
         self._fail(error)
 
 
+_pack = mbap.HEADER.pack
 _Asked = tuple[asyncio.Future[bytes], bytes, int, float, int, Request, float]
 """Who waits, how the frame that answers begins, its length, until when; unit, request, time-out."""
 
@@ -127,18 +128,23 @@ class TcpLink(Link):
         self._transaction = 0
         self._asked: dict[bytes, _Asked] = {}  # by transaction, as it stands in the frame
         self._new_future = self._loop.create_future
+        self._write: Callable[[bytes], None] = _not_open
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._write = cast(asyncio.Transport, transport).write
 
     def ask(self, unit: int, request: Request, timeout: float) -> asyncio.Future[bytes]:
-        if self._down is not None or self._transport is None:
-            raise self._down or LinkDown(_closed(self.peer))
+        if self._down is not None:
+            raise LinkDown(self._down.reason)
         body, head, size = request
         self._transaction = transaction = self._transaction % 0xFFFF + 1
-        begins = mbap.HEADER.pack(transaction, 0, size + 1, unit) + head
+        begins = _pack(transaction, 0, size + 1, unit) + head
         asked, future, deadline = self._asked, self._new_future(), self._time() + timeout
         if len(asked) > self._pipeline:
             self._forget_cancelled()
         asked[begins[:2]] = (future, begins, size + 7, deadline, unit, request, timeout)
-        self._transport.write(mbap.HEADER.pack(transaction, 0, len(body) + 1, unit) + body)
+        self._write(_pack(transaction, 0, len(body) + 1, unit) + body)
         if self._timer_at > deadline:
             self._set_timer(deadline)
         return future
@@ -225,6 +231,10 @@ def _watch_for_dead_peer(sock: socket.socket | None) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 15_000)
+
+
+def _not_open(data: bytes) -> None:
+    raise AssertionError("nothing is written before the connection is made")
 
 
 def _closed(peer: str) -> Text:

@@ -10,15 +10,16 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from edge.blocks.kind import AlarmTemplate, Kind
 from edge.driver import FieldDevice, Poll
+from edge.schema.model import Refusal
 from edge.schema.problem import Problem
 from edge.site.alarms import build_alarms, expand, not_following, offline, upstream
 from edge.site.files import Files, Source
 from edge.site.model import GrantOptions, Tls, UplinkOptions, ValueRule
-from edge.site.parts import DevicePart, Parts, Record, RulePart
+from edge.site.parts import BusPart, DevicePart, Parts, Record, RulePart
 from edge.site.points import Amounts, device_point, field_device, setpoint, virtual
 from edge.site.registers import Bms
 from edge.site.site import (
@@ -131,12 +132,24 @@ class _Builder:
             devices = tuple(
                 fields[name] for name, d in self.parts.devices.items() if d.options.bus == id
             )
-            polls = tuple(p for device in devices for p in bus.kind.plan(bus.config, device))
+            config = self._within(bus)
+            polls = tuple(p for device in devices for p in bus.kind.plan(config, device))
             for device in devices:
                 _covers(device, polls)
             self.sources.of["buses", id] = bus.source
-            found.append(Bus(id, bus.kind, bus.config, devices, polls))
+            found.append(Bus(id, bus.kind, config, devices, polls))
         return tuple(found)
+
+    def _within(self, bus: BusPart) -> Any:
+        """The bus's options with file names counted from the site's folder."""
+        if not hasattr(bus.config, "within"):
+            return bus.config
+        try:
+            return bus.config.within(self.files.folder)
+        except Refusal as refusal:
+            problem = Problem(refusal.code, bus.source.key(), refusal.text)
+            self.amounts.problems.append(problem)
+            return bus.config
 
     def _order(self, buses: tuple[Bus, ...], fields: Mapping[str, FieldDevice]) -> None:
         """Number the points: poll by poll, then what is only written, then our own."""
