@@ -89,6 +89,7 @@ class Controller:
         self.buses = {
             bus.id: BusRunner(
                 bus, index, phase, self.scan, clock, self.events,
+                outputs={point.id: point.output for point in site.points},
                 host=BusHost(writes=not observe, events=self.events, changed=self._learned),
             )
             for bus in site.buses
@@ -151,7 +152,8 @@ class Controller:
         )  # fmt: skip
         for bus, runner in self.buses.items():
             runner.host.memory.update(kept.memory.get(bus, {}))
-        retain.save(self.journal, self.clock, self.scan)  # a first start has a successor at once
+            runner.restore(kept.writes)
+        self._keep()  # a first start has a successor at once
 
     async def _serve(self, stop: asyncio.Future[str]) -> None:
         self.events.emit(
@@ -183,13 +185,13 @@ class Controller:
         self.events.emit(STOPPING, reason=reason)
         self._notify.stopping(reason)
         self.commands.closed = True
-        self._post(self.scan.failsafe(self.clock.now()))
+        self._post(self.scan.failsafe(self.clock.now()), urgent=True)
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH):
                 for runner in self.buses.values():
                     if runner.up:
                         await runner.mailbox.emptied()
-        retain.save(self.journal, self.clock, self.scan)
+        self._keep()
 
     # The scan task.
 
@@ -206,7 +208,7 @@ class Controller:
         self._last = loop.time()
         now, wall = self.clock.now(), self.clock.wall()
         outcome = self.scan.step(now, wall, self.trusted)
-        self._post(outcome.writes)
+        self._post(outcome.writes, urgent=self.scan.protect_failures > 0)
         self.commands.step(now, wall)
         if outcome.changed:
             self.uplinks.changed(outcome.changed, self.scan.image, now, wall)
@@ -241,12 +243,12 @@ class Controller:
             self._fed = now
             self._notify.watchdog()
 
-    def _post(self, writes: list[tuple[str, Write]]) -> None:
+    def _post(self, writes: list[tuple[str, Write]], *, urgent: bool) -> None:
         if self.observe:
             return
         now = self.clock.now()
         for bus, write in writes:
-            self.buses[bus].mailbox.put(write, now)
+            self.buses[bus].mailbox.put(write, now, urgent=urgent)
 
     async def _next_turn(self) -> None:
         """Wait until something arrived, at least scan.min after the last step, or scan.max."""
@@ -298,6 +300,10 @@ class Controller:
         self.recorded = self.journal.add("command", answer.as_json())
         retain.save_commands(self.journal, self.commands)
 
+    def _keep(self) -> None:
+        retain.save(self.journal, self.clock, self.scan)
+        retain.save_writes(self.journal, self.buses.values())
+
     def _learned(self) -> None:
         """A driver keeps something else of a device than before."""
         retain.save_drivers(self.journal, self.buses.values())
@@ -319,7 +325,7 @@ class Controller:
                 self.trusted = self.clock.trusted()
             if now >= keep:
                 keep = now + retain.EVERY
-                retain.save(self.journal, self.clock, self.scan)
+                self._keep()
             self._look_at_directory()
             await asyncio.sleep(1.0)
 

@@ -107,6 +107,12 @@ def save(journal: Journal, clock: Clock, scan: Scan) -> None:
     _save(journal, NAME, data)
 
 
+def save_writes(journal: Journal, buses: Iterable[BusRunner]) -> None:
+    """Keep how often each output was written."""
+    counts = {point: b.retain() for runner in buses for point, b in runner.budgets.items()}
+    _save(journal, WRITES, {"writes": counts})
+
+
 def save_latches(journal: Journal, clock: Clock, scan: Scan) -> None:
     """Keep what a kill must not undo: alarms, silence, tripped interlocks, starts of motors."""
     data = {"now": clock.now(), "scan": scan.retain_latches()}

@@ -244,15 +244,15 @@ class AppView:
         return {
             "id": runner.bus.id, "driver": runner.bus.kind.name, "up": runner.up,
             "reason": None if runner.down_reason is None else both(runner.down_reason),
-            "requests": runner.counters.requests, "writes": runner.counters.writes,
-            "errors": runner.counters.failures, "overruns": runner.overruns,
-            "busy": round(runner.counters.busy / max(now - runner.since, 1e-9), 4),
+            "requests": runner.meter.requests, "writes": runner.writes,
+            "errors": sum(runner.meter.failures.values()), "overruns": runner.overruns,
+            "busy": round(runner.meter.busy / max(now - runner.since, 1e-9), 4),
             "devices": [
                 {
                     "id": d.id, "online": d.online and runner.up,
                     "since": None if d.online else clock.wall_at(d.offline_since),
                     "reason": None if d.online or d.reason is None else both(d.reason),
-                    "polls": d.requests, "errors": d.timeouts + d.refused,
+                    "polls": d.meter.requests, "errors": sum(d.meter.failures.values()),
                     "last": None if math.isinf(d.last_answer) else clock.wall_at(d.last_answer),
                 }
                 for d in runner.devices.values()

@@ -6,32 +6,42 @@ Filled by the scan, emptied by the bus task; never grows beyond the number of ou
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge.driver import Write
 from edge.image.slots import Slot
 
+PARKED = math.inf
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, eq=False)
 class Letter:
-    """One write, when it was asked for and whether it has failed since."""
+    """One write, when it was asked for and what became of it so far.
+
+    `tries` counts its failures. `unsure`: the device may have carried it out, nobody knows.
+    `urgent`: it waits for no budget, and once not even for a silent device.
+    """
 
     write: Write
     asked: float
+    urgent: bool
     retry_at: float = 0.0
-    failed: bool = False
+    tries: int = 0
+    unsure: bool = False
 
 
 class Mailbox:
     """The newest value for each point of one bus. `wake` is called when something is put.
 
-    `silent_until` says until when a device is not asked because it is silent. Writes wait for that
-    too, else a dead device with many outputs would take the bus; a protection is tried once.
+    `lost` says whether a device is silent: its writes wait until it answers again, else a dead
+    device with many outputs would take the bus. `free_at(point, now)` is when the budget of a point
+    allows the next write.
     """
 
-    def __init__(self, silent_until: Callable[[str], float]) -> None:
-        self._silent_until = silent_until
+    def __init__(self, lost: Callable[[str], bool], free_at: Callable[[str, float], float]) -> None:
+        self._lost, self._free_at = lost, free_at
         self._letters: dict[str, Letter] = {}
         self.wake: Callable[[], None] = lambda: None
         self._empty = asyncio.Event()
@@ -40,47 +50,67 @@ class Mailbox:
     def __len__(self) -> int:
         return len(self._letters)
 
-    def put(self, write: Write, now: float) -> None:
-        """Ask for a write; an older one for the same point is replaced and loses its place."""
+    def put(self, write: Write, now: float, *, urgent: bool = False) -> None:
+        """Ask for a write; an older one for the same point is replaced and loses its place.
+
+        Who asks for what is on its way already changes nothing.
+        """
+        urgent |= write.slot == Slot.PROTECT
+        old = self._letters.get(write.point)
+        if old is not None and _same(old.write, write) and old.urgent >= urgent:
+            return
         self._letters.pop(write.point, None)
-        self._letters[write.point] = Letter(write, now)
+        self._letters[write.point] = Letter(write, now, urgent)
         self._empty.clear()
         self.wake()
 
     async def emptied(self) -> None:
-        """Return when every letter has been delivered."""
+        """Return when every letter has been delivered, or was refused for good."""
         await self._empty.wait()
 
     def next(self, now: float) -> Letter | None:
         """The oldest letter that may be tried now."""
         for letter in self._letters.values():
-            if self._due(letter) <= now:
+            if self._due(letter, now) <= now:
                 return letter
         return None
 
-    def _due(self, letter: Letter) -> float:
-        if letter.write.slot == Slot.PROTECT and not letter.failed:
+    def _due(self, letter: Letter, now: float) -> float:
+        if letter.urgent and not letter.tries:
             return letter.retry_at
-        return max(letter.retry_at, self._silent_until(letter.write.device))
+        if self._lost(letter.write.device):
+            return math.inf
+        if letter.urgent or letter.unsure:  # to ask what the device holds wears out nothing
+            return letter.retry_at
+        return max(letter.retry_at, self._free_at(letter.write.point, now))
 
-    def next_retry(self) -> float:
-        """When the next postponed letter may be tried, inf when there is none."""
-        return min(map(self._due, self._letters.values()), default=float("inf"))
+    def next_due(self, now: float) -> float:
+        """When the next waiting letter may be tried, inf when there is none."""
+        return min((self._due(x, now) for x in self._letters.values()), default=math.inf)
 
     def done(self, letter: Letter) -> None:
         """Forget a letter, unless a newer one took its place meanwhile."""
         if self._letters.get(letter.write.point) is letter:
             del self._letters[letter.write.point]
-            if not self._letters:
-                self._empty.set()
+            self._look()
 
     def postpone(self, letter: Letter, until: float) -> None:
-        """Try again later, with whatever is newest then."""
-        letter.failed = True
+        """Try again later, with whatever is newest then; `PARKED` is when the device came back."""
         letter.retry_at = until
+        self._look()
+
+    def _look(self) -> None:
+        if all(letter.retry_at == PARKED for letter in self._letters.values()):
+            self._empty.set()
 
     def hurry(self, device: str) -> None:
         """Try a device's postponed letters at once: it answers again."""
         for letter in self._letters.values():
             if letter.write.device == device:
-                letter.retry_at = 0.0
+                letter.retry_at, letter.tries = 0.0, 0
+                self._empty.clear()
+
+
+def _same(a: Write, b: Write) -> bool:
+    same = a.value == b.value or (math.isnan(a.value) and math.isnan(b.value))
+    return same and a.slot == b.slot

@@ -8,74 +8,40 @@ request stops being an exception and becomes data. Not the protocol: that is `dr
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from contextlib import suppress
+from typing import Any
 
+from edge.bus.bell import Bell
+from edge.bus.budget import Budget
+from edge.bus.devices import Devices, Sink
 from edge.bus.host import BusHost
-from edge.bus.mailbox import Letter, Mailbox
+from edge.bus.mailbox import Mailbox
+from edge.bus.meter import Meter
 from edge.bus.schedule import DeviceState, Planned, Schedule
+from edge.bus.writing import Writing
 from edge.clock import Clock
-from edge.driver import Driver, Poll, Sample, Write
-from edge.errors import DeviceRefused, DriverError, LinkDown
-from edge.events import (
-    DEVICE_OFFLINE,
-    DEVICE_ONLINE,
-    LINK_DOWN,
-    LINK_UP,
-    POLL_REFUSED,
-    WRITE_FAILED,
-    Events,
-)
+from edge.driver import Driver, Poll, Sample
+from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, DriverError, LinkDown
+from edge.events import POLL_REFUSED, Events
 from edge.image import quality
-from edge.image.image import Bits, Floats
-from edge.site.site import Bus
+from edge.site.site import Bus, Output
 from edge.text import Text
 
+__all__ = ["BusRunner", "Sink", "spread"]
+
 WRITES_IN_A_ROW = 3
-REFUSED_RETRY = 60.0  # seconds until a refused poll is asked again: maps do not mend themselves
-BUSY_RETRY = 2.0  # seconds until a device that was busy gets a write again
 RECONNECT_FIRST, RECONNECT_LONGEST = 1.0, 60.0
 EARLY = 0.0005  # seconds by which a timer may end too early: those of uvloop count milliseconds
+WRITER = 0  # the lane that writes, probes and reads raw bytes; the others only poll
 UNANSWERED = Text("读取被中断", "the reading was broken off")
-
-
-class Sink(Protocol):
-    """Where a bus task brings what it learned; the scan implements it. Called on the loop."""
-
-    def deliver(self, first: int, values: Floats, bits: Bits, now: float) -> None:
-        """A poll's answer; copied before this returns."""
-        ...
-
-    def failed(self, first: int, count: int, bits: int, now: float) -> None:
-        """These points could not be read: their quality, their values stay."""
-        ...
-
-    def online(self, device: str, online: bool, now: float) -> None:
-        """A device was lost or came back."""
-        ...
-
-    def written(self, write: Write, asked: float, now: float) -> None:
-        """The device acknowledged a write that was asked for at `asked`."""
-        ...
-
-
-@dataclass(slots=True)
-class BusCounters:
-    """What happened on a bus since the start."""
-
-    requests: int = 0
-    writes: int = 0
-    failures: int = 0
-    reconnects: int = 0
-    busy: float = 0.0  # seconds with a request under way
 
 
 class BusRunner:
     """Runs one bus for ever; made by `edge.app`, run under `supervise`.
 
-    `phase` gives each poll's place within its period, by (device, label).
+    `phase` gives each poll's place within its period, by (device, label). `outputs` are the limits
+    of the points that are written, by id; nothing limits those that are not in it.
     """
 
     def __init__(
@@ -87,34 +53,64 @@ class BusRunner:
         clock: Clock,
         events: Events,
         *,
+        outputs: Mapping[str, Output | None] | None = None,
         host: BusHost | None = None,
     ) -> None:
         self.bus = bus
-        self.mailbox = Mailbox(lambda device: self.devices[device].retry_at)
-        self.counters = BusCounters()
+        self.lanes = int(getattr(bus.config, "pipeline", 1))
+        self.meter = Meter(self.lanes)
         self.devices = {d.id: DeviceState(d.id) for d in bus.devices}
-        self.up = False
-        self.down_reason: Text | None = None
+        self.budgets = _Budgets(outputs or {}, events)
+        self.mailbox = Mailbox(
+            lambda device: self.devices[device].lost,
+            lambda point, now: self.budgets[point].free_at(now),
+        )
+        self.since = clock.now()
         self._sink, self._clock, self._events = sink, clock, events
-        self.since = self._down_since = clock.now()
-        self._driver: Driver | None = None
         self._planned = [
             Planned(0.0, i, p, index[p.points[0]], self.devices[p.device], phase(p))
             for i, p in enumerate(bus.polls)
         ]
         self._by_poll = {id(p.poll): p for p in self._planned}
         self._schedule = Schedule(self._planned)
-        self._failing: set[str] = set()  # points whose last write failed
+        self._devices = Devices(
+            bus.id, self.devices, self._planned, self._schedule, self.mailbox, self.meter, sink,
+            clock, events,
+        )  # fmt: skip
+        self._writing = Writing(
+            self.mailbox, self.budgets, self._devices, self._schedule, sink, clock, events
+        )
         self._raw: list[tuple[str, str, asyncio.Future[bytes]]] = []
-        self._sleeper: asyncio.Future[None] | None = None
+        self._bell = Bell(clock.now)
         self.mailbox.wake = self._wake
         self.host = host or BusHost(events=events)
         self.host.deliver = self._deliver_unasked
 
     @property
+    def up(self) -> bool:
+        """Whether the bus is connected."""
+        return self._devices.up
+
+    @property
+    def down_reason(self) -> Text | None:
+        """Why it is not; None before the first attempt, too."""
+        return self._devices.down_reason
+
+    @property
+    def writes(self) -> int:
+        """Writes that were tried since the start."""
+        return self._writing.count
+
+    @property
     def overruns(self) -> int:
         """Turns that polls have missed because the bus had no time for them."""
         return sum(p.overruns for p in self._planned)
+
+    def restore(self, writes: Mapping[str, Any]) -> None:
+        """Go on counting the writes of each output; of what is on this bus."""
+        for point in (point.id for device in self.bus.devices for point in device.points):
+            if point in writes:
+                self.budgets[point].restore(writes[point], self._clock.now())
 
     async def raw(self, device: str, point: str) -> bytes:
         """The bytes behind a point, read in the bus's own turn; raises `DriverError`."""
@@ -135,77 +131,106 @@ class BusRunner:
                     self.bus.config, self.bus.devices, self.bus.polls, self.host
                 ) as driver:
                     connected = self._clock.now()
-                    self._link_up(connected)
+                    self._devices.link_up()
                     await self._serve(driver)
             except LinkDown as error:
                 self._link_down(error.reason)
             if self._clock.now() - connected > RECONNECT_LONGEST:
                 pause = RECONNECT_FIRST
             await asyncio.sleep(pause)
+            self.meter.rested(pause)
             pause = min(2 * pause, RECONNECT_LONGEST)
 
     async def _serve(self, driver: Driver) -> None:
-        self._schedule = Schedule(self._planned)  # also of a poll that was under way when all broke
-        self._schedule.start(self._clock.now())
+        self._schedule.start(self._clock.now())  # also polls that were under way when all broke
+        try:
+            if self.lanes == 1:
+                await self._lane(driver, WRITER)  # for ever
+            # Lanes share one connection and end with it, so they are this task's own children.
+            async with asyncio.TaskGroup() as group:
+                for lane in range(self.lanes):
+                    group.create_task(self._lane(driver, lane), name=f"{self.bus.id} {lane}")
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None  # the others only ended with it
+        finally:
+            self._bell.stop()
+
+    async def _lane(self, driver: Driver, lane: int) -> None:
+        """Do what is due, one thing after the other, for ever."""
         while True:
-            for _ in range(WRITES_IN_A_ROW):
-                letter = self.mailbox.next(self._soon())
-                if letter is None:
-                    break
-                await self._write(driver, letter)
-            if self._raw:
-                await self._answer_raw(driver)
+            if lane == WRITER:
+                await self._write(driver)
             planned = self._schedule.pop(self._soon())
-            if planned is not None:
-                await self._poll(driver, planned)
-            elif self.mailbox.next(self._soon()) is None and not self._raw:
-                await self._sleep(min(self._schedule.next_due(), self.mailbox.next_retry()))
+            if planned is None:
+                await self._rest(lane)
+                continue
+            self._leave()
+            await self._poll(driver, planned)
 
     def _soon(self) -> float:
         """What is due until then is due now: else we would wait for the rest in tiny steps."""
         return self._clock.now() + EARLY
 
-    async def _poll(self, driver: Driver, planned: Planned) -> None:
-        device, poll = planned.device, planned.poll
-        started = self._clock.now()
-        self.counters.requests += 1
-        device.requests += 1
-        try:
-            sample = await driver.read(poll)
-        except LinkDown:
-            raise
-        except DeviceRefused as error:
-            self._refused(planned, error, self._clock.now())
-        except DriverError as error:
-            self._silent(planned, error, self._clock.now())
-        else:
-            now = self._clock.now()
-            planned.refused = False
-            self._answered(device, now)
-            self._sink.deliver(planned.first, sample.values, sample.quality, now)
-            self._schedule.push(planned, now)
-        self.counters.busy += self._clock.now() - started
+    async def _rest(self, lane: int) -> None:
+        until = self._schedule.next_due()
+        if lane == WRITER:
+            letter = self.mailbox.next_due(self._soon())
+            until = min(until, letter, self._devices.probe_at)
+            if until <= self._soon() or self._raw:
+                return
+        await self._bell.wait(lane, until)
 
-    def _answered(self, device: DeviceState, now: float) -> None:
-        new = math.isinf(device.last_answer)
-        device.answered(now)
-        if new:
-            self._sink.online(device.id, True, now)
-        if device.online:
+    async def _write(self, driver: Driver) -> None:
+        """What goes before polls: some writes, whoever wants raw bytes, one probe."""
+        for _ in range(WRITES_IN_A_ROW):
+            letter = self.mailbox.next(self._soon()) if len(self.mailbox) else None
+            if letter is None:
+                break
+            self._leave()
+            await self._writing.carry(driver, letter)
+        if self._raw:
+            self._leave()
+            await self._answer_raw(driver)
+        if self._devices.probe_at <= self._soon():
+            self._leave()
+            await self._probe(driver)
+
+    def _leave(self) -> None:
+        """Others look after the polls while this lane is busy."""
+        if self._bell.others_wait():
+            self._bell.set(self._schedule.next_due())
+
+    async def _poll(self, driver: Driver, planned: Planned) -> None:
+        device = planned.device
+        began = self._clock.now()
+        try:
+            sample = await driver.read(planned.poll)
+        except DriverError as error:
+            now = self._clock.now()
+            self._devices.count_failure(device, error, now - began)
+            if isinstance(error, LinkDown):
+                raise
+            if isinstance(error, DeviceRefused):
+                self._refused(planned, error, now)
+            else:
+                self._devices.silent(device, error, now)
+                # Tried again at once: one lost answer is not a lost device.
+                self._schedule.push(planned, now, after=0.0)
             return
-        device.online = True
-        if device.reason is not None:  # lost with its bus, it comes back with its bus: one event
-            lasted = now - device.offline_since
-            self._events.emit(DEVICE_ONLINE, device=device.id, lasted=lasted)
-        device.reason = None
-        self._sink.online(device.id, True, now)
-        self._schedule.hurry(device.id, now)
-        self.mailbox.hurry(device.id)
+        now = self._clock.now()
+        device.meter.answered(now - began)
+        self.meter.answered(now - began)
+        planned.refused, planned.tries = False, 0
+        self._devices.answered(device, now)
+        self._sink.deliver(planned.first, sample.values, sample.quality, now)
+        self._schedule.push(planned, now)
 
     def _refused(self, planned: Planned, error: DeviceRefused, now: float) -> None:
-        self.counters.failures += 1
-        planned.device.refused += 1
-        self._answered(planned.device, now)
+        self._devices.answered(planned.device, now)
+        if planned.tries < len(error.again):
+            self._schedule.push(planned, now, after=error.again[planned.tries])
+            planned.tries += 1
+            return
         bits = quality.CONFIG if error.permanent else quality.COMM
         self._sink.failed(planned.first, len(planned.poll.points), bits, now)
         if not planned.refused:
@@ -216,63 +241,12 @@ class BusRunner:
                 poll=planned.poll.label,
                 reason=error.reason,
             )
-        self._schedule.push(planned, now, after=REFUSED_RETRY if error.permanent else None)
+        self._schedule.push(planned, now, after=error.rest if error.permanent else None)
 
-    def _silent(self, planned: Planned, error: DriverError, now: float) -> None:
-        self._count_silence(planned.device, error, now)
-        # The first failure is tried again at once: one lost answer is not a lost device.
-        self._schedule.push(planned, now, after=0.0 if planned.device.failures == 1 else None)
-
-    def _count_silence(self, device: DeviceState, error: DriverError, now: float) -> None:
-        self.counters.failures += 1
-        device.timeouts += 1
-        device.silent(now)
-        if device.failures > 1 and device.online:
-            self._offline(device, error.reason, now)
-
-    def _offline(self, device: DeviceState, reason: Text, now: float) -> None:
-        device.online = False
-        device.offline_since = now
-        device.reason = reason
-        self._events.emit(DEVICE_OFFLINE, device=device.id, reason=reason)
-        self._sink.online(device.id, False, now)
-        for planned in self._planned:
-            if planned.device is device:
-                self._sink.failed(planned.first, len(planned.poll.points), quality.COMM, now)
-
-    async def _write(self, driver: Driver, letter: Letter) -> None:
-        write = letter.write
-        device = self.devices[write.device]
-        started = self._clock.now()
-        self.counters.writes += 1
-        device.requests += 1
-        try:
-            await driver.write((write,))
-        except LinkDown:
-            raise
-        except DriverError as error:
-            now = self._clock.now()
-            if write.point not in self._failing:  # once per outage, whatever is asked meanwhile
-                self._failing.add(write.point)
-                self._events.emit(
-                    WRITE_FAILED, point=write.point, value=write.value, reason=error.reason
-                )
-            if isinstance(error, DeviceRefused):
-                device.refused += 1
-                self._answered(device, now)
-                pause = REFUSED_RETRY if error.permanent else BUSY_RETRY
-                self.mailbox.postpone(letter, now + pause)
-            else:
-                self._count_silence(device, error, now)
-                self.mailbox.postpone(letter, now + 1.0)
-        else:
-            now = self._clock.now()
-            self._answered(device, now)
-            self.mailbox.done(letter)
-            self._failing.discard(write.point)
-            self._sink.written(write, letter.asked, now)
-            self._schedule.hurry(write.device, now, write.point)  # read back at once
-        self.counters.busy += self._clock.now() - started
+    async def _probe(self, driver: Driver) -> None:
+        device = self._devices.to_probe()
+        with suppress(DeviceTimeout, DeviceRefused, BadAnswer):  # counted; nothing new to say
+            await self._devices.ask(device, driver.probe(device.id))
 
     async def _answer_raw(self, driver: Driver) -> None:
         device, point, answer = self._raw.pop(0)
@@ -293,53 +267,30 @@ class BusRunner:
     def _deliver_unasked(self, poll: Poll, sample: Sample) -> None:
         planned = self._by_poll[id(poll)]
         now = self._clock.now()
-        self._answered(planned.device, now)
+        self._devices.answered(planned.device, now)
         self._sink.deliver(planned.first, sample.values, sample.quality, now)
 
-    def _link_up(self, now: float) -> None:
-        self.up = True
-        if self.down_reason is not None:
-            self.counters.reconnects += 1
-            lasted = now - self._down_since
-            self._events.emit(LINK_UP, bus=self.bus.id, lasted=lasted)
-        self.down_reason = None
-
     def _link_down(self, reason: Text) -> None:
-        now = self._clock.now()
         for _, _, answer in self._raw:
             if not answer.done():
                 answer.set_exception(LinkDown(reason))
         self._raw.clear()
-        self.up = False
-        if self.down_reason is not None:
-            return
-        self.down_reason = reason
-        self._down_since = now
-        self._events.emit(LINK_DOWN, bus=self.bus.id, reason=reason)
-        for device in self.devices.values():
-            if device.online:
-                device.online = False
-                device.offline_since = now
-                self._sink.online(device.id, False, now)
-        for planned in self._planned:
-            self._sink.failed(planned.first, len(planned.poll.points), quality.COMM, now)
+        self._devices.link_down(reason)
 
     def _wake(self) -> None:
-        if self._sleeper is not None and not self._sleeper.done():
-            self._sleeper.set_result(None)
+        self._bell.ring(WRITER)
 
-    async def _sleep(self, until: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._sleeper = loop.create_future()
-        timer = None
-        if not math.isinf(until):
-            timer = loop.call_later(max(until - self._clock.now(), 0.0), self._wake)
-        try:
-            await self._sleeper
-        finally:
-            self._sleeper = None
-            if timer is not None:
-                timer.cancel()
+
+class _Budgets(dict[str, Budget]):
+    """A budget for each point that is written, made when it is first asked for."""
+
+    def __init__(self, outputs: Mapping[str, Output | None], events: Events) -> None:
+        super().__init__()
+        self._outputs, self._events = outputs, events
+
+    def __missing__(self, point: str) -> Budget:
+        budget = self[point] = Budget(point, self._outputs.get(point), self._events)
+        return budget
 
 
 def spread(buses: tuple[Bus, ...]) -> Callable[[Poll], float]:

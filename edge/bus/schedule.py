@@ -1,6 +1,6 @@
 """Which poll is due next on a bus: earliest deadline first, due times spread, no bursts.
 
-Pure bookkeeping over site time, used by the bus task.
+Pure bookkeeping over site time, used by the bus task. Also what silent devices may cost.
 """
 
 from __future__ import annotations
@@ -9,79 +9,128 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from edge.bus.meter import Meter
 from edge.driver import Poll
 from edge.text import Text
 
 BACK_OFF_FIRST = 10.0  # seconds until the first probe of a device that fell silent
 BACK_OFF_LONGEST = 300.0
+LOST_AFTER = 3  # failures in a row: of frames lost one in twenty, one in 8000 times by chance
+SILENT_SHARE = 0.05  # of a bus's time that silent devices may take together
 
 
 @dataclass(slots=True)
 class DeviceState:
-    """What the bus knows of one device; `failures` counts time-outs in a row."""
+    """What the bus knows of one device; `failures` counts those in a row.
+
+    `lost`: it is silent, so it is probed and not polled. `online` is what the site is told: nothing
+    is while the bus is down. `parked` are the polls of a lost device.
+    """
 
     id: str
+    meter: Meter = field(default_factory=Meter)
     online: bool = True
+    lost: bool = False
     failures: int = 0
     offline_since: float = 0.0
     reason: Text | None = None  # why it was lost last
     back_off: float = BACK_OFF_FIRST
-    retry_at: float = 0.0
+    retry_at: float = 0.0  # when it may be probed, while it is lost
+    resting_since: float = float("inf")  # inf while it is not left alone
     last_answer: float = float("-inf")
-    requests: int = 0
-    timeouts: int = 0
-    refused: int = 0
+    parked: list[Planned] = field(default_factory=list, repr=False)
+
+    @property
+    def seen(self) -> bool:
+        """Whether it has answered since the start."""
+        return self.last_answer != float("-inf")
+
+    def silent(self, now: float) -> None:
+        """Count a failure. Whoever was never there is lost with the first one."""
+        self.failures += 1
+        if self.failures >= LOST_AFTER or not self.seen:
+            self.lost = True
+        if self.lost and now >= self.retry_at:
+            self.retry_at = now + self.back_off
+            self.back_off = min(2 * self.back_off, BACK_OFF_LONGEST)
+            self.resting_since = now
+
+    def rested(self, now: float) -> None:
+        """A pause is over: it is asked, or it has answered."""
+        if self.resting_since < now:
+            self.meter.rested(now - self.resting_since)
+        self.resting_since = float("inf")
 
     def answered(self, now: float) -> None:
         """Whatever it said, it is there."""
+        self.rested(now)
         self.failures = 0
-        self.last_answer = now
+        self.lost = False
         self.back_off = BACK_OFF_FIRST
         self.retry_at = 0.0
 
-    def silent(self, now: float) -> None:
-        """Count a failure; that of a probe makes the pause until the next one longer."""
-        self.failures += 1
-        if self.failures > 1 and now >= self.retry_at:
-            self.retry_at = now + self.back_off
-            self.back_off = min(2 * self.back_off, BACK_OFF_LONGEST)
+
+class Allowance:
+    """The time that silent devices may take from a bus, all of them together.
+
+    A time-out of c seconds is paid for by 19 c in which no other probe begins: over any time T,
+    probes take at most T / 20 and one probe.
+    """
+
+    def __init__(self) -> None:
+        self.free_at = float("-inf")
+
+    def spend(self, began: float, seconds: float) -> None:
+        """Count what a silent device took; what nobody could defer is paid for later."""
+        self.free_at = max(self.free_at, began) + seconds / SILENT_SHARE
 
 
-@dataclass(slots=True, order=True)
+@dataclass(slots=True, eq=False)
 class Planned:
-    """A poll with its next deadline. `phase` (0-1) spreads polls of one period evenly."""
+    """A poll with its next deadline. `phase` (0-1) spreads polls of one period evenly.
+
+    `tries` counts the refusals in a row. `queued`: it waits for its turn; else it is being read,
+    or parked. `again`: what is being read will be old, and must be read once more.
+    """
 
     due: float
     order: int
-    poll: Poll = field(compare=False)
-    first: int = field(compare=False)
-    device: DeviceState = field(compare=False)
-    phase: float = field(compare=False)
-    refused: bool = field(default=False, compare=False)  # reported once, until it works again
-    overruns: int = field(default=0, compare=False)
+    poll: Poll
+    first: int
+    device: DeviceState
+    phase: float
+    tries: int = 0
+    refused: bool = False  # reported once, until it works again
+    overruns: int = 0
+    queued: bool = False
+    again: bool = False
 
 
 class Schedule:
     """The polls of one bus in order of their deadlines."""
 
     def __init__(self, planned: Sequence[Planned]) -> None:
-        self._heap = list(planned)
-        heapq.heapify(self._heap)
+        self._planned = planned
+        self._by_point = {point: p for p in planned for point in p.poll.points}
+        self._heap: list[tuple[float, int, Planned]] = []
 
     def start(self, now: float) -> None:
         """Everything is due now: after a connect the picture must be complete soon."""
-        for planned in self._heap:
-            planned.due = now
+        for planned in self._planned:
+            planned.due, planned.queued, planned.again = now, True, False
+            planned.device.parked.clear()
+        self._heap = [(now, planned.order, planned) for planned in self._planned]
         heapq.heapify(self._heap)
 
     def pop(self, now: float) -> Planned | None:
-        """The due poll with the earliest deadline; a device in back-off gives one probe at most."""
-        while self._heap and self._heap[0].due <= now:
-            planned = heapq.heappop(self._heap)
-            if planned.device.retry_at <= now:
+        """The due poll with the earliest deadline; those of lost devices are put aside."""
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            planned = heapq.heappop(heap)[2]
+            planned.queued = False
+            if not planned.device.lost:
                 return planned
-            planned.due = planned.device.retry_at + planned.order * 1e-6
-            heapq.heappush(self._heap, planned)
+            planned.device.parked.append(planned)
         return None
 
     def push(self, planned: Planned, now: float, *, after: float | None = None) -> None:
@@ -89,24 +138,43 @@ class Schedule:
 
         Missed turns are counted and skipped, never caught up.
         """
-        if after is not None:
-            planned.due = now + after
-        else:
-            taken = max(now, planned.due)  # it may have been taken a little early
+        if after is None:
+            taken = now if now > planned.due else planned.due  # it may have been a little early
             planned.due, missed = next_turn(planned.due, planned.poll.period, planned.phase, taken)
             planned.overruns += missed
-        heapq.heappush(self._heap, planned)
+        else:
+            planned.due = now + after
+        if planned.again:
+            planned.due, planned.again = now, False
+        planned.queued = True
+        heapq.heappush(self._heap, (planned.due, planned.order, planned))
 
-    def hurry(self, device: str, now: float, point: str | None = None) -> None:
-        """Make the device's polls due now, or only the one that brings `point`."""
-        for planned in self._heap:
-            if planned.device.id == device and (point is None or point in planned.poll.points):
-                planned.due = min(planned.due, now)
+    def hurry(self, point: str, now: float) -> None:
+        """Make the poll that brings `point` due now."""
+        planned = self._by_point.get(point)
+        if planned is None:
+            return
+        if not planned.queued:
+            planned.again = not planned.device.lost
+        elif planned.due > now:
+            at = next(k for k, entry in enumerate(self._heap) if entry[2] is planned)
+            planned.due = now
+            self._heap[at] = (now, planned.order, planned)
+            heapq.heapify(self._heap)
+
+    def resume(self, device: DeviceState, now: float) -> None:
+        """A lost device answers again: all its polls are due now."""
+        polls = [entry[2] for entry in self._heap] + device.parked
+        for planned in polls:
+            if planned.device is device:
+                planned.due, planned.queued = min(planned.due, now), True
+        device.parked.clear()
+        self._heap = [(planned.due, planned.order, planned) for planned in polls]
         heapq.heapify(self._heap)
 
     def next_due(self) -> float:
         """When the next poll is due, inf when there is none."""
-        return self._heap[0].due if self._heap else float("inf")
+        return self._heap[0][0] if self._heap else float("inf")
 
 
 def next_turn(due: float, period: float, phase: float, now: float) -> tuple[float, int]:

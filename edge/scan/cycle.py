@@ -131,10 +131,16 @@ class Scan:
     def online(self, device: str, online: bool, now: float) -> None:
         """A device was lost or came back."""
         self.tell(f"{device}.online", float(online), now)
+        if online:
+            self.outputs.returned(device, now)
 
     def written(self, write: Write, asked: float, now: float) -> None:
-        """A device acknowledged a write."""
+        """A device acknowledged a write, or is known to hold it."""
         self.outputs.written(write, now)
+
+    def unverified(self, write: Write, now: float) -> None:
+        """Nobody knows whether a device carried out a write, and it will not be repeated."""
+        self.outputs.written(write, now, sure=False)
 
     def tell(self, point: str, value: float, now: float) -> None:
         """Set a virtual point that belongs to the machinery, such as `<device>.online`."""

@@ -1,8 +1,9 @@
 """What is written to the field, when, and whether the field followed.
 
 An output is held until its inputs have been read once; then it starts from what the device does
-now, so that nothing jumps. After that it is written on change beyond its deadband, refreshed, and
-checked by its feedback. The arbiter decides the values; the bus task carries them.
+now, so that nothing jumps. After that it is written on change beyond its deadband, again where a
+device came back without it, and checked by its feedback. The arbiter decides the values; the bus
+task carries them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from edge.site.site import Output
 
 GIVE_UP = 30.0  # seconds from the start until an input that only fails is waited for no longer
 NOTHING = (b"", b"")
+READ_WITHIN = 30.0  # seconds in which an output must be read after its device came back
+ROUNDED = 1e-6  # of a value: what a 32-bit register loses of it
 WATCH_EVERY = 1.0  # seconds between looks for foreign priorities
 AUTO = 1.0  # what a Hand-Off-Auto contact says when the controller may act
 
@@ -70,6 +73,8 @@ class Outputs:
         self._sent_at: Floats = np.full(count, -np.inf)
         self._check_at: Floats = np.full(count, np.inf)
         self._next_check = math.inf
+        self._back_at: Floats = np.full(count, np.nan)  # its device came back: look what it holds
+        self._again: NDArray[np.bool_] = np.zeros(count, bool)  # to be written once more
         self._decided = NOTHING  # what the last look at all outputs was about
         self._next_refresh = -math.inf
         self.verified = True  # `following` may have changed since it was last looked at
@@ -132,6 +137,8 @@ class Outputs:
             self._verify(now)
         if now >= self._next_watch:
             self._watch_overrides(now)
+        if not np.isnan(self._back_at).all():
+            self._compare(now)
         decided = image.target.tobytes(), image.owner.tobytes()
         if decided == self._decided and now < self._next_refresh:
             return []  # as in most steps
@@ -142,6 +149,31 @@ class Outputs:
         refresh = self._sent_at[driven] + self._refresh[driven]
         self._next_refresh = float(refresh.min(initial=math.inf))
         return writes
+
+    def returned(self, device: str, now: float) -> None:
+        """A device answers again, and may have forgotten what it was told."""
+        for wire in self.wires:
+            if wire.device == device and not self.held[wire.ordinal]:
+                self._back_at[wire.ordinal] = now
+
+    def _compare(self, now: float) -> None:
+        """Have what a device no longer holds, or does not tell, written again."""
+        for c in map(int, np.flatnonzero(~np.isnan(self._back_at))):
+            wire, sent = self.wires[c], float(self._sent[c])
+            bits = int(self._image.quality[wire.at])
+            known = wire.readable and not bits & quality.BAD
+            if known and self._image.stamp[wire.at] < self._back_at[c]:
+                continue  # not read yet
+            waits = wire.readable and not known and not bits & quality.CONFIG
+            if waits and now < self._back_at[c] + READ_WITHIN:
+                continue
+            self._back_at[c] = math.nan
+            near = max(wire.output.deadband, ROUNDED * abs(sent))
+            seen = float(self._image.value[wire.at])
+            # What a device with a ladder shows need not be ours: our slot may be empty by now.
+            if not known or wire.priorities or abs(seen - sent) > near:
+                self._again[c] = not math.isnan(sent)
+                self._decided = NOTHING
 
     def _set_setpoints(self) -> None:
         if not len(self._setpoints):
@@ -157,6 +189,7 @@ class Outputs:
         change |= np.isnan(target) != np.isnan(self._sent)
         change |= self._with_slot & (image.owner != self._sent_slot)
         change |= now - self._sent_at >= self._refresh
+        change |= self._again
         change &= self._field & ~self.held
         writes = []
         for c in map(int, np.flatnonzero(change)):
@@ -177,18 +210,21 @@ class Outputs:
         slot = int(self._image.owner[c])
         self._sent[c], self._sent_slot[c], self._sent_at[c] = value, slot, now
         self._check_at[c] = math.inf  # armed again by the acknowledgement
+        self._again[c], self._back_at[c] = False, math.nan
         return Write(wire.device, wire.point, value, slot)
 
-    def written(self, write: Write, now: float) -> None:
-        """The device acknowledged: from now on it must follow."""
+    def written(self, write: Write, now: float, *, sure: bool = True) -> None:
+        """The device acknowledged, or at least may have: from now on it must follow."""
         wire = self._by_point[write.point]
         if not wire.readable and not math.isnan(write.value):
             self._image.value[wire.at] = write.value
-            self._image.quality[wire.at] = quality.GOOD
+            self._image.quality[wire.at] = quality.GOOD if sure else quality.UNCERTAIN
             self._image.stamp[wire.at] = now
         overtaken = (
             write.value != self._sent[wire.ordinal]
         )  # NaN, relinquished, is not to be followed
+        if not overtaken:
+            self._back_at[wire.ordinal] = math.nan  # it holds what it was sent
         if overtaken or (not wire.readable and wire.feedback == wire.at):
             return
         self._check_at[wire.ordinal] = now + wire.output.settle

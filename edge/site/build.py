@@ -81,6 +81,7 @@ class _Builder:
         buses = self._buses(fields)
         self._order(buses, fields)
         self._drop_relays()
+        self._flash_beacons()
         alarms = build_alarms(self._templates(), parts.alarms, self.points, self.amounts)
         for alarm in alarms:
             if alarm.id in parts.alarms:
@@ -191,6 +192,16 @@ class _Builder:
             if not self.sources.at("points", relay.id).holds(("failsafe",)):
                 output = replace(relay.output, failsafe=0.0)
                 self.points[relay.id] = replace(relay, output=output)
+
+    def _flash_beacons(self) -> None:
+        """A beacon flashes twice a second: nothing holds its writes back unless the site says."""
+        for panel in self.parts.annunciators.values():
+            beacon = self.points.get(panel.options.beacon or "")
+            if beacon is None or beacon.output is None:
+                continue
+            if not self.sources.at("points", beacon.id).holds(("write_interval",)):
+                output = replace(beacon.output, write_interval=0.0)
+                self.points[beacon.id] = replace(beacon, output=output)
 
     def _own(self, point: Point, source: Source) -> None:
         if point.id in self.points:

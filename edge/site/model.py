@@ -95,6 +95,10 @@ def _texts(value: object) -> TypeGuard[Sequence[str]]:
     return all(isinstance(part, str) and part.strip() for part in value)
 
 
+def _pace(value: object) -> object:
+    return PACES.get(value, value) if isinstance(value, str) else value
+
+
 def _labels(value: object) -> object:
     if not isinstance(value, Mapping):
         return value
@@ -114,6 +118,16 @@ Amount = float | str
 """A quantity in the unit of a point: 0.4 or "0.40 MPa"; converted when the point is known."""
 Span = tuple[Amount, Amount]
 Never = Literal["never"]
+PACES = {"fast": "500ms", "normal": "5s", "slow": "60s", "daily": "24h"}
+Pace = Annotated[
+    Duration,
+    Field(gt=0, le=86400),
+    BeforeValidator(_pace),
+    WithJsonSchema(
+        {"anyOf": [{"enum": list(PACES)}, {"type": "string", "examples": ["1s", "500ms"]}]}
+    ),
+]
+"""How often something is read: a duration, or the word for what it is (domain.md 4.5)."""
 Labels = Annotated[Mapping[int, Words], BeforeValidator(_labels)]
 _STEPS_SCHEMA: dict[str, Any] = {
     "anyOf": [
@@ -184,7 +198,7 @@ class PointOptions(Model):
     offset: float = 0.0
     range: Span | None = Field(None, description="What is physically possible, in the unit.")
     decimals: int | None = Field(None, ge=0, le=9, description="Shown digits after the point.")
-    poll: Annotated[Duration, Field(gt=0, le=86400)] | None = Field(
+    poll: Pace | None = Field(
         None, description="How often it is read; the device's own unless given."
     )
     max_age: Annotated[Duration, Field(gt=0)] | None = Field(
@@ -199,7 +213,13 @@ class PointOptions(Model):
         "hold", description="When the controller gives up: hold, relinquish or a value."
     )
     deadband: Amount = Field(0.0, description="Smaller changes are not written.")
-    refresh: Duration | Never = Field(60.0, description="Written again after so long.")
+    write_interval: Duration = Field(
+        1.0, description="Between two writes; the newest value wins, a protection never waits."
+    )
+    eeprom: bool = Field(False, description="Wears out by writing: at most 10 writes in 24 h.")
+    refresh: Duration | Never = Field(
+        "never", description="Written again after so long, for a device with a bus watchdog."
+    )
     rate: Amount | None = Field(None, description="Greatest change per second.")
     min_on: Duration = Field(0.0, description="Once on, on for so long.")
     min_off: Duration = Field(0.0, description="Once off, off for so long.")
@@ -211,8 +231,8 @@ class PointOptions(Model):
 
 
 OUTPUT_OPTIONS = frozenset({
-    "default", "failsafe", "deadband", "refresh", "rate", "min_on", "min_off", "max_starts",
-    "feedback", "tolerance", "settle", "hoa",
+    "default", "failsafe", "deadband", "write_interval", "eeprom", "refresh", "rate", "min_on",
+    "min_off", "max_starts", "feedback", "tolerance", "settle", "hoa",
 })  # fmt: skip
 """Keys of `PointOptions` that only an output can have."""
 
@@ -243,9 +263,7 @@ class DeviceOptions(Model):
     profile: str | None = Field(None, description="Its register map: generic/booster-3-pumps")
     name: Words | None = None
     fire: bool = Field(False, description="A fire device: watched, never driven.")
-    poll: Annotated[Duration, Field(gt=0, le=86400)] = Field(
-        1.0, description="How often its points are read unless they say otherwise."
-    )
+    poll: Pace = Field(1.0, description="How often its points are read unless they say otherwise.")
     points: Mapping[PointName, Mapping[str, Any]] = {}
 
 

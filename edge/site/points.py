@@ -187,6 +187,8 @@ def _output(device: DevicePart, part: PointPart, field: FieldPoint, amounts: Amo
             options.tolerance, unit, source, "tolerance", absent=close, difference=True
         ),
         settle=options.settle,
+        write_interval=options.write_interval,
+        eeprom=options.eeprom,
     )
 
 

@@ -37,7 +37,8 @@ class Output:
     `deadband`: smaller changes are not written. `refresh`: written again after so long even when
     unchanged, inf never. `rate`: greatest change per second, inf for none. `max_starts` per hour,
     0 for no limit. `feedback` is the point that proves a write (None: the point's own read-back);
-    after `settle` seconds it must be within `tolerance`.
+    after `settle` seconds it must be within `tolerance`. At most one write per `write_interval`
+    seconds goes out; into an `eeprom`, ten in a day.
     """
 
     default: float
@@ -51,6 +52,8 @@ class Output:
     feedback: str | None
     tolerance: float
     settle: float
+    write_interval: float = 0.0
+    eeprom: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,7 +173,7 @@ def test_what_a_failing_protection_drove_is_taken_back_when_it_is_mended(tmp_pat
         assert written(stage, "v1_command")[-2:] == [35, 80]
         await stage.stop()
 
-    play(tmp_path, story, SITE.replace("refresh: 1s", "refresh: never"))
+    play(tmp_path, story, SITE.replace("refresh: 1s", "write_interval: 100ms"))
 
 
 def test_the_retained_state_of_an_alarm_is_the_same_after_a_restart(tmp_path: Path) -> None:

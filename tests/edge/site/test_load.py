@@ -158,7 +158,8 @@ def test_outputs(site: Site) -> None:
     order = point(site, "pump.order").output
     assert order is not None
     assert math.isnan(order.default)
-    assert (order.failsafe, order.refresh, order.rate) == ("hold", 60.0, math.inf)
+    assert (order.failsafe, order.refresh, order.rate) == ("hold", math.inf, math.inf)
+    assert (order.write_interval, order.eeprom) == (1.0, False)
 
 
 def test_setpoints(site: Site) -> None:

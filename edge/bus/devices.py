@@ -1,0 +1,186 @@
+"""Which devices of a bus answer: what each request says of them, and whom that concerns.
+
+A device that falls silent becomes COMM, is told of once and probed from then on; when it answers,
+all of it is read again. Called by the bus task. Not when it is asked: that is `schedule.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
+
+from edge.bus.mailbox import Mailbox
+from edge.bus.meter import Failure, Meter
+from edge.bus.schedule import Allowance, DeviceState, Planned, Schedule
+from edge.clock import Clock
+from edge.driver import Write
+from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, DriverError, LinkDown
+from edge.events import DEVICE_OFFLINE, DEVICE_ONLINE, LINK_DOWN, LINK_UP, Events
+from edge.image import quality
+from edge.image.image import Bits, Floats
+from edge.text import Text
+
+T = TypeVar("T")
+
+_KINDS: dict[type[DriverError], Failure] = {
+    DeviceTimeout: "timeout", DeviceRefused: "refused", BadAnswer: "bad_answer", LinkDown: "link",
+}  # fmt: skip
+
+
+class Sink(Protocol):
+    """Where a bus task brings what it learned; the scan implements it. Called on the loop."""
+
+    def deliver(self, first: int, values: Floats, bits: Bits, now: float) -> None:
+        """A poll's answer; copied before this returns."""
+        ...
+
+    def failed(self, first: int, count: int, bits: int, now: float) -> None:
+        """These points could not be read: their quality, their values stay."""
+        ...
+
+    def online(self, device: str, online: bool, now: float) -> None:
+        """A device was lost or came back."""
+        ...
+
+    def written(self, write: Write, asked: float, now: float) -> None:
+        """The device acknowledged a write that was asked for at `asked`, or is known to hold it."""
+        ...
+
+    def unverified(self, write: Write, now: float) -> None:
+        """Nobody knows whether the device carried out a write, and it will not be repeated."""
+        ...
+
+
+class Devices:
+    """The devices of one bus by id, and its link."""
+
+    def __init__(
+        self,
+        bus: str,
+        states: dict[str, DeviceState],
+        planned: list[Planned],
+        schedule: Schedule,
+        mailbox: Mailbox,
+        meter: Meter,
+        sink: Sink,
+        clock: Clock,
+        events: Events,
+    ) -> None:
+        self.states = states
+        self.up = False
+        self.down_reason: Text | None = None
+        self.probe_at = math.inf  # when the next silent device may be asked
+        self._bus, self._planned, self._schedule, self._mailbox = bus, planned, schedule, mailbox
+        self._meter, self._sink, self._clock, self._events = meter, sink, clock, events
+        self._allowance = Allowance()
+        self._down_since = clock.now()
+
+    async def ask(self, device: DeviceState, request: Awaitable[T]) -> T:
+        """Wait for a request, count it and see what it says of its device; raises what it does."""
+        began, lost = self._clock.now(), device.lost
+        try:
+            answer = await request
+        except DriverError as error:
+            now = self._clock.now()
+            self.count_failure(device, error, now - began)
+            if isinstance(error, DeviceRefused):
+                self.answered(device, now)
+            elif lost or not isinstance(error, LinkDown):
+                if lost:  # a gateway may hang up on whoever asks for a dead device: that counts too
+                    self._allowance.spend(began, now - began)
+                self.silent(device, error, now)
+            raise
+        now = self._clock.now()
+        device.meter.answered(now - began)
+        self._meter.answered(now - began)
+        self.answered(device, now)
+        return answer
+
+    def count_failure(self, device: DeviceState, error: DriverError, took: float) -> None:
+        """Count a request that failed, for the device and for the bus."""
+        kind = _KINDS.get(type(error), "bad_answer")
+        device.meter.failed(kind, took)
+        self._meter.failed(kind, took)
+
+    def answered(self, device: DeviceState, now: float) -> None:
+        """The device is there: after an answer, a refusal, or a value that nobody asked for."""
+        new = not device.seen
+        device.last_answer = now
+        if not (device.failures or new) and device.online:
+            return  # as nearly always
+        lost = device.lost
+        device.answered(now)
+        if device.online and not lost:
+            if new:
+                self._sink.online(device.id, True, now)
+            return
+        device.online = True
+        if device.reason is not None:  # lost with its bus, it comes back with its bus: one event
+            self._events.emit(DEVICE_ONLINE, device=device.id, lasted=now - device.offline_since)
+        device.reason = None
+        self._sink.online(device.id, True, now)
+        self._schedule.resume(device, now)
+        self._mailbox.hurry(device.id)
+        self._next_probe()
+
+    def silent(self, device: DeviceState, error: DriverError, now: float) -> None:
+        """The device did not answer, or with something that is no answer."""
+        known = device.lost
+        device.silent(now)
+        if device.lost and not known:
+            self._lose(device, error.reason, now)
+        self._next_probe()
+
+    def _lose(self, device: DeviceState, reason: Text, now: float) -> None:
+        if device.online:
+            device.offline_since = now
+        device.online = False
+        device.reason = reason
+        self._events.emit(DEVICE_OFFLINE, device=device.id, reason=reason)
+        self._sink.online(device.id, False, now)
+        self._failed(now, device)
+
+    def _failed(self, now: float, device: DeviceState | None = None) -> None:
+        for planned in self._planned:
+            if device is None or planned.device is device:
+                self._sink.failed(planned.first, len(planned.poll.points), quality.COMM, now)
+
+    # Probes of lost devices: one small request each, in turn, within the allowance.
+
+    def _next_probe(self) -> None:
+        times = (device.retry_at for device in self.states.values() if device.lost)
+        self.probe_at = max(min(times, default=math.inf), self._allowance.free_at)
+
+    def to_probe(self) -> DeviceState:
+        """The device whose turn it is at `probe_at`; it is left alone no longer."""
+        lost = (device for device in self.states.values() if device.lost)
+        device = min(lost, key=lambda device: device.retry_at)
+        device.rested(self._clock.now())
+        return device
+
+    # The link, and with it all of them.
+
+    def link_up(self) -> None:
+        """The bus is connected: who answers will show."""
+        now = self._clock.now()
+        self.up = True
+        if self.down_reason is not None:
+            self._events.emit(LINK_UP, bus=self._bus, lasted=now - self._down_since)
+        self.down_reason = None
+
+    def link_down(self, reason: Text) -> None:
+        """The connection is gone, or cannot be had."""
+        now = self._clock.now()
+        self.up = False
+        if self.down_reason is not None:
+            return
+        self.down_reason = reason
+        self._down_since = now
+        self._events.emit(LINK_DOWN, bus=self._bus, reason=reason)
+        for device in self.states.values():
+            if device.online:
+                device.online = False
+                device.offline_since = now
+                self._sink.online(device.id, False, now)
+        self._failed(now)
