@@ -40,6 +40,7 @@ class Link(asyncio.Protocol):
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
         self._down: LinkDown | None = LinkDown(_closed(peer))
+        self._secure = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._strikes = 0
@@ -64,11 +65,12 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._down = None
+        self._secure = transport.get_extra_info("ssl_object") is not None
         _watch_for_dead_peer(transport.get_extra_info("socket"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._end(LinkDown(_ended(self.peer, exc)))
+        self._end(LinkDown(_ended(self.peer, exc, secure=self._secure)))
         if not self._closed.done():
             self._closed.set_result(None)
 
@@ -241,15 +243,15 @@ def _closed(peer: str) -> Text:
     return Text(f"与 {peer} 的连接已断开", f"the connection to {peer} is closed")
 
 
-def _ended(peer: str, why: Exception | None) -> Text:
-    if isinstance(why, ssl.SSLError):  # TLS 1.3 tells only now what it thinks of our certificate
-        reason = why.reason or str(why)
-        return Text(
-            f"{peer} 因 TLS 断开连接 ({reason}); 请核对本机证书是否被对方信任",
-            f"{peer} ended the connection for reasons of TLS ({reason}); compare whether it "
-            "trusts our certificate",
-        )
-    return _closed(peer)
+def _ended(peer: str, why: Exception | None, *, secure: bool) -> Text:
+    if not secure:
+        return _closed(peer)
+    reason = why.reason or str(why) if isinstance(why, ssl.SSLError) else "EOF"
+    return Text(  # TLS 1.3 tells only after the handshake what it thinks of our certificate
+        f"{peer} 断开了 TLS 连接 ({reason}); 若每次如此, 请核对对方是否要求并信任本机证书",
+        f"{peer} ended the TLS connection ({reason}); if it always does, compare whether it wants "
+        "a certificate of ours, and trusts the one it gets",
+    )
 
 
 _GARBLED = Text(

@@ -83,8 +83,9 @@ async def _connect(
     except ssl.SSLError as error:
         raise _cannot(link.peer, *_tls_trouble(error, name)) from error
     except OSError as error:
+        code = error.errno or (errno.ECONNRESET if isinstance(error, ConnectionError) else 0)
         plain = (error.strerror or str(error),) * 2
-        raise _cannot(link.peer, *_TROUBLE.get(error.errno or 0, plain)) from error
+        raise _cannot(link.peer, *_TROUBLE.get(code, plain)) from error
     return link
 
 
