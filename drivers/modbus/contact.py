@@ -55,17 +55,19 @@ class Contact:
         """The device was silent: look again who is there."""
         self.due = -math.inf
 
-    async def meet(self, now: float) -> None:
+    async def meet(self, now: float, *, permanent: bool = True) -> None:
         """Look, where it is time to; raises DeviceRefused, "WRONG_DEVICE", for another device.
 
-        Raises what the questions raise when they get no answer; a setting that fails does not.
+        Raises what the questions raise when they get no answer; a setting that fails does not. A
+        write is not refused for good: it is due as soon as the right device is there.
         """
         async with self._looking:
             if self.due <= now:
                 await self._identify(now)
                 self.due = await self._program(now)
         if self._wrong is not None:
-            raise _refused(self._wrong)
+            text = _WRONG.format(**self._wrong._asdict())
+            raise DeviceRefused(text, "WRONG_DEVICE", permanent=permanent, rest=REST)
 
     async def _identify(self, now: float) -> None:
         config = self._config
@@ -121,12 +123,6 @@ class Contact:
     def _put_off(self, name: str, at: float) -> None:
         self._knowledge.program[name] = at
         self._knowledge.keep()
-
-
-def _refused(wrong: Mismatch) -> DeviceRefused:
-    return DeviceRefused(
-        _WRONG.format(**wrong._asdict()), "WRONG_DEVICE", permanent=True, rest=REST
-    )
 
 
 _WRONG = Text(

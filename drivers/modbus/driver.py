@@ -105,7 +105,7 @@ class ModbusDriver:
         for write in writes:
             if math.isnan(write.value):
                 continue
-            device = await self._meet(write.device)
+            device = await self._meet(write.device, permanent=False)
             spot, config = device.spots[write.point], device.config
             masked = config.mask_write
             await write_spot(device.ask, config.write, spot, write.value, masked=masked)
@@ -122,7 +122,7 @@ class ModbusDriver:
         does not let be read. Raises what a read raises, and DeviceRefused for a value that does not
         fit.
         """
-        device = await self._meet(write.device)
+        device = await self._meet(write.device, permanent=False)
         spot = device.spots[write.point]
         if math.isnan(write.value) or spot.clears or write.point in device.unreadable:
             return None
@@ -144,11 +144,11 @@ class ModbusDriver:
         """What it says by function 43/14, whether or not it is the one that is configured."""
         return await said(self._devices[device].ask)
 
-    async def _meet(self, id: str) -> Device:
+    async def _meet(self, id: str, *, permanent: bool = True) -> Device:
         """The device, once it is known to be the right one and set as it must be."""
         device = self._devices[id]
         if device.contact is not None and not device.contact.done:
-            await device.contact.meet(_now())
+            await device.contact.meet(_now(), permanent=permanent)
         return device
 
     async def _ask(self, unit: Unit, request: pdu.Request) -> bytes:

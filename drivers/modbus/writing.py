@@ -44,13 +44,14 @@ async def write_spot(ask: pdu.Ask, by: WriteBy, spot: Spot, value: float, *, mas
 async def put(ask: pdu.Ask, by: WriteBy, address: int, data: bytes) -> None:
     """Write registers as on the wire.
 
-    Function 23 reads them back in the same request: a difference raises DeviceRefused, "readback".
+    Function 23 reads them back in the same request: a difference raises DeviceRefused, "readback",
+    which is unsure, as a slow device may yet follow.
     """
     if by == "read_write":
         answer = await _send(ask, pdu.read_write(address, len(data) // 2, address, data))
         if answer is not None and answer[2:] != data:
             shown = {"wanted": data.hex(" ").upper(), "found": answer[2:].hex(" ").upper()}
-            raise DeviceRefused(_NOT_HELD.format(**shown), "readback")
+            raise DeviceRefused(_NOT_HELD.format(**shown), "readback", unsure=True)
     elif by == "multiple" or len(data) > 2:
         await _send(ask, pdu.write_registers(address, data))
     else:

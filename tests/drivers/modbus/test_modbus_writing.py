@@ -113,8 +113,9 @@ def test_difference_read_back_is_no_success() -> None:
         await driver.write([wrote(100.0)])
         with pytest.raises(DeviceRefused) as caught:
             await driver.write([wrote(200.0)])
-        assert (caught.value.code, caught.value.permanent) == ("readback", False)
-        assert "holds 00 64 instead of 00 C8" in caught.value.reason.en
+        error = caught.value
+        assert (error.code, error.permanent, error.unsure) == ("readback", False, True)
+        assert "holds 00 64 instead of 00 C8" in error.reason.en
 
     serve(test, [point(holding=4)], unit, write="read_write")
 
