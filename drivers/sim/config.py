@@ -58,3 +58,6 @@ class SimPoint(Model):
     variable: Annotated[str, AfterValidator(_known_variable)] = Field(
         description="the model's name for it, e.g. discharge_pressure"
     )
+    readable: bool = Field(
+        default=True, description="whether the device shows it; a command may be hidden"
+    )
