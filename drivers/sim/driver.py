@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import isclose
@@ -162,6 +162,12 @@ class SimDriver:
         if bad or not point.readable:
             return None
         return isclose(value, write.value, rel_tol=1e-9, abs_tol=1e-9)
+
+    async def identify(self, device: str) -> Mapping[str, str]:
+        """The model's name: there is no nameplate."""
+        await self._ask(device)
+        self._check_answer(device)
+        return {"vendor": "Simulated Equipment", "model": self._devices[device].config.model}
 
     async def raw(self, device: str, point: str) -> bytes:
         """The model's own value as a big-endian double: there is no wire."""

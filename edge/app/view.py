@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MOST_RECORDS = 5000
 NO_POINT = Text('没有点 "{point}"{near}', 'no point "{point}"{near}')
+NO_DEVICE = Text('没有设备 "{device}"{near}', 'no device "{device}"{near}')
 NO_ALARM = Text('没有报警 "{alarm}"{near}', 'no alarm "{alarm}"{near}')
 SUPERSEDED = Text(
     "报警 {alarm} 已是第 {n} 次发生, 请刷新后再确认",
@@ -203,6 +204,20 @@ class AppView:
             "value": number(float(self._c.scan.image.value[at])),
             "quality": int(self._c.scan.image.quality[at]),
         }
+
+    async def identify(self, device: str) -> Json:
+        """Let a device say what it is."""
+        runner = self._runner(device)
+        if runner is None:
+            near = _near(device, [id for r in self._c.buses.values() for id in r.devices])
+            text = NO_DEVICE.format(device=device, near=near)
+            raise Refused("UNKNOWN_DEVICE", text, device=device)
+        try:
+            said = await runner.identify(device)
+        except DriverError as error:
+            text = READ_FAILED.format(point=device, reason=error.reason)
+            raise Refused("READ_FAILED", text, device=device) from error
+        return {"device": device, "driver": runner.bus.kind.name, "said": dict(said)}
 
     def _known(self, point: str) -> None:
         index = self._c.scan.index

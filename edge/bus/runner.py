@@ -8,7 +8,7 @@ request stops being an exception and becomes data. Not the protocol: that is `dr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -16,6 +16,7 @@ from edge.bus.bell import Bell
 from edge.bus.budget import Budget
 from edge.bus.devices import Devices, Sink
 from edge.bus.host import BusHost
+from edge.bus.identity import identity
 from edge.bus.mailbox import Mailbox
 from edge.bus.meter import Meter
 from edge.bus.schedule import DeviceState, Planned, Schedule
@@ -33,8 +34,9 @@ __all__ = ["BusRunner", "Sink", "spread"]
 WRITES_IN_A_ROW = 3
 RECONNECT_FIRST, RECONNECT_LONGEST = 1.0, 60.0
 EARLY = 0.0005  # seconds by which a timer may end too early: those of uvloop count milliseconds
-WRITER = 0  # the lane that writes, probes and reads raw bytes; the others only poll
+WRITER = 0  # the lane that writes, probes and asks for a person; the others only poll
 UNANSWERED = Text("读取被中断", "the reading was broken off")
+Question = Callable[[Driver], Awaitable[Any]]
 
 
 class BusRunner:
@@ -80,7 +82,7 @@ class BusRunner:
         self._writing = Writing(
             self.mailbox, self.budgets, self._devices, self._schedule, sink, clock, events
         )
-        self._raw: list[tuple[str, str, asyncio.Future[bytes]]] = []
+        self._asked: list[tuple[Question, asyncio.Future[Any]]] = []
         self._bell = Bell(clock.now)
         self.mailbox.wake = self._wake
         self.host = host or BusHost(events=events)
@@ -114,10 +116,19 @@ class BusRunner:
 
     async def raw(self, device: str, point: str) -> bytes:
         """The bytes behind a point, read in the bus's own turn; raises `DriverError`."""
+        data: bytes = await self._ask(lambda driver: driver.raw(device, point))
+        return data
+
+    async def identify(self, device: str) -> Mapping[str, str]:
+        """What a device says of itself, asked in the bus's own turn; raises `DriverError`."""
+        said: Mapping[str, str] = await self._ask(lambda driver: identity(driver, device))
+        return said
+
+    async def _ask(self, question: Question) -> Any:
         if not self.up:
             raise LinkDown(self.down_reason or Text("总线未连接", "the bus is not connected"))
-        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._raw.append((device, point, answer))
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._asked.append((question, answer))
         self._wake()
         return await answer
 
@@ -176,21 +187,21 @@ class BusRunner:
         if lane == WRITER:
             letter = self.mailbox.next_due(self._soon())
             until = min(until, letter, self._devices.probe_at)
-            if until <= self._soon() or self._raw:
+            if until <= self._soon() or self._asked:
                 return
         await self._bell.wait(lane, until)
 
     async def _write(self, driver: Driver) -> None:
-        """What goes before polls: some writes, whoever wants raw bytes, one probe."""
+        """What goes before polls: some writes, what a person asks, one probe."""
         for _ in range(WRITES_IN_A_ROW):
             letter = self.mailbox.next(self._soon()) if len(self.mailbox) else None
             if letter is None:
                 break
             self._leave()
             await self._writing.carry(driver, letter)
-        if self._raw:
+        if self._asked:
             self._leave()
-            await self._answer_raw(driver)
+            await self._answer(driver)
         if self._devices.probe_at <= self._soon():
             self._leave()
             await self._probe(driver)
@@ -248,10 +259,10 @@ class BusRunner:
         with suppress(DeviceTimeout, DeviceRefused, BadAnswer):  # counted; nothing new to say
             await self._devices.ask(device, driver.probe(device.id))
 
-    async def _answer_raw(self, driver: Driver) -> None:
-        device, point, answer = self._raw.pop(0)
+    async def _answer(self, driver: Driver) -> None:
+        question, answer = self._asked.pop(0)
         try:
-            data = await driver.raw(device, point)
+            said = await question(driver)
         except DriverError as error:
             if not answer.done():
                 answer.set_exception(error)
@@ -259,7 +270,7 @@ class BusRunner:
                 raise
         else:
             if not answer.done():
-                answer.set_result(data)
+                answer.set_result(said)
         finally:
             if not answer.done():  # a bug, or the end: nobody waits for ever
                 answer.set_exception(LinkDown(UNANSWERED))
@@ -271,10 +282,10 @@ class BusRunner:
         self._sink.deliver(planned.first, sample.values, sample.quality, now)
 
     def _link_down(self, reason: Text) -> None:
-        for _, _, answer in self._raw:
+        for _, answer in self._asked:
             if not answer.done():
                 answer.set_exception(LinkDown(reason))
-        self._raw.clear()
+        self._asked.clear()
         self._devices.link_down(reason)
 
     def _wake(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from edge.bus.host import BusHost
+from edge.cli import identity
 from edge.cli.client import Client, Json, place
 from edge.cli.command import (
     OK,
@@ -44,6 +45,7 @@ from edge.text import Language, Text
 
   edge read booster.discharge_pressure            控制器运行时: 由它去读
   edge read --site site.yaml booster              没有控制器时: 直接打开总线
+  edge read --identify booster                    设备自报的厂商、型号和版本
 """,
         """
 Read a point from its device now; shows the raw bytes, and floats and integers
@@ -51,30 +53,37 @@ in all four word orders, so that you see which one is plausible.
 
   edge read booster.discharge_pressure        asks the running controller
   edge read --site site.yaml booster          opens the bus itself
+  edge read --identify booster                what the device says it is
 """,
     )
 )
 @click.argument("points", nargs=-1, required=True, shell_complete=complete_points)
 @option("--site", type=click.Path(path_type=Path), metavar="SITE",
         text=Text("站点文件; 没有控制器运行时需要", "the site; needed when none runs"))  # fmt: skip
+@option("--identify", is_flag=True,
+        text=Text("不读点, 而问设备是什么: 厂商、型号、版本",
+                  "ask devices what they are instead: vendor, model, revision"))  # fmt: skip
 @json_option
 @socket_option
-def read(points: Sequence[str], site: Path | None, as_json: bool, socket: str | None) -> int:
-    """Read each point, or each point of a device, once."""
+def read(
+    points: Sequence[str], site: Path | None, identify: bool, as_json: bool, socket: str | None
+) -> int:
+    """Read each point, or each point of a device, once; or ask devices what they are."""
     if site is None and Path(points[0]).exists():
         site, points = Path(points[0]), points[1:]
     from edge.cli.site import load
 
     client = _running(socket, site)
     if client is not None:
-        found = _ask(client, points)
+        found = (identity.ask if identify else _ask)(client, points)
     else:
         assert site is not None
-        found = asyncio.run(_open(load(site), points))
+        found = asyncio.run((identity.open_and_ask if identify else _open)(load(site), points))
+    shown = identity.lines if identify else lines
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False))
     else:
-        click.echo("\n\n".join("\n".join(lines(one, language())) for one in found))
+        click.echo("\n\n".join("\n".join(shown(one, language())) for one in found))
     return OK if all("code" not in one for one in found) else REFUSED
 
 
@@ -155,8 +164,9 @@ async def _open(site: Site, wanted: Sequence[str]) -> list[Json]:
 async def _bus(bus: Bus, polls: Mapping[str, Poll], wanted: Sequence[str]) -> list[Json]:
     """Read points of one bus; a connection that fails is a line for each of them."""
     found: list[Json] = []
+    host = BusHost(writes=False)
     try:
-        async with bus.kind.connect(bus.config, bus.devices, bus.polls, BusHost()) as driver:
+        async with bus.kind.connect(bus.config, bus.devices, bus.polls, host) as driver:
             for name in wanted:
                 one = await _point(driver, bus.kind.name, polls[name], name)
                 found.append(one)

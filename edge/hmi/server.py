@@ -38,6 +38,7 @@ STATUS = {
     "NOT_WRITABLE": 403,
     "NOT_FOUND": 404,
     "UNKNOWN_POINT": 404,
+    "UNKNOWN_DEVICE": 404,
     "UNKNOWN_ALARM": 404,
     "UNKNOWN_COMMAND": 404,
     "METHOD_NOT_ALLOWED": 405,
@@ -106,6 +107,7 @@ class Server:
                 web.get(f"{API}/health", self.health),
                 web.get(f"{API}/explain/{{point}}", self.explain),
                 web.get(f"{API}/read/{{point}}", self.read),
+                web.get(f"{API}/identify/{{device}}", self.identify),
                 web.get(f"{API}/alarms", self.alarms),
                 web.post(f"{API}/alarms/{{alarm}}", self.alarm),
                 web.post(f"{API}/commands", self.command),
@@ -174,6 +176,10 @@ class Server:
     async def read(self, request: web.Request) -> web.Response:
         """Ask the field for one point now."""
         return _json(dump(await self._view.read(request.match_info["point"])))
+
+    async def identify(self, request: web.Request) -> web.Response:
+        """Let a device say what it is."""
+        return _json(dump(await self._view.identify(request.match_info["device"])))
 
     async def alarms(self, request: web.Request) -> web.Response:
         """The alarm journal, the last week unless `from` and `to` say otherwise."""

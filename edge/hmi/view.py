@@ -150,6 +150,15 @@ class View(Protocol):
         """
         ...
 
+    async def identify(self, device: str) -> Json:
+        """Let a device say what it is, past the schedule.
+
+            {"device", "driver", "said": {"vendor": "…", "model": "…"}}
+
+        Refused UNKNOWN_DEVICE, or READ_FAILED with the driver's reason.
+        """
+        ...
+
 
 def number(value: float) -> float | None:
     """A number for JSON: None for NaN and infinities."""

@@ -177,6 +177,12 @@ class FakeView:
         return {"point": point, "driver": "modbus", "device": "booster", "raw": self.raw,
                 "value": 0.4, "quality": 0}  # fmt: skip
 
+    async def identify(self, device: str) -> Json:
+        if device == "v3":
+            raise Refused("READ_FAILED", Text("设备无应答", "the device does not answer"))
+        said = {"vendor": "Maker\x1b[2J", "product": "P-1", "serial": "4711"}
+        return {"device": device, "driver": "modbus", "said": said}
+
 
 @dataclass
 class Running:
