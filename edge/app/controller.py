@@ -19,6 +19,7 @@ from typing import Any
 
 from edge.app import retain
 from edge.app.bms import bms_server
+from edge.app.health import Health
 from edge.app.notify import Notify
 from edge.app.timing import Timings
 from edge.app.uplinks import Uplinks
@@ -94,6 +95,7 @@ class Controller:
             )
             for bus in site.buses
         }  # fmt: skip
+        self.health = Health(self.buses, self.scan, clock, self.events)
         self.started = asyncio.Event()
         self.writer = Writer(threaded=threaded)
         self.ballast = Ballast(directory / "ballast")
@@ -157,7 +159,7 @@ class Controller:
 
     async def _serve(self, stop: asyncio.Future[str]) -> None:
         self.events.emit(
-            STARTED, site=self.site.name, points=len(self.site.points),
+            STARTED, site=self.site.name, points=sum(not point.local for point in self.site.points),
             rules=len(self.site.rules), alarms=len(self.site.alarms),
         )  # fmt: skip
         if self.observe:
@@ -167,6 +169,7 @@ class Controller:
                 **{f"bus {name}": runner.run for name, runner in self.buses.items()},
                 **self.uplinks.tasks(),
                 **({"bms": self.bms.run} if self.bms else {}),
+                "health": self.health.run,
                 "api": Server(self.view, self._socket).run,
                 "housekeeping": self._keep_house,
             }

@@ -11,11 +11,14 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import edge
+from edge.app.health import BusHealth
 from edge.blocks.kind import Kind
 from edge.bus.runner import BusRunner
+from edge.bus.schedule import DeviceState
 from edge.errors import DriverError
 from edge.hmi.model import model
 from edge.hmi.view import Json, Refused, Values, both, number
@@ -176,7 +179,7 @@ class AppView:
                 "overruns": timings.overruns,
                 "skipped": self._c.scan.arrivals.skipped,
             },
-            "buses": [self._bus(runner) for runner in self._c.buses.values()],
+            "buses": [self._bus(bus) for bus in self._c.health.buses.values()],
             "uplinks": self._c.uplinks.health(),
             "bms": None if self._c.bms is None else self._c.bms.health(),
             "events": dict(self._c.events.counts),
@@ -254,25 +257,41 @@ class AppView:
             "numbers": self._c.scan.alarms.live_numbers(row.alarm),
         }  # fmt: skip
 
-    def _bus(self, runner: BusRunner) -> Json:
-        now, clock = self._c.clock.now(), self._c.clock
+    def _bus(self, bus: BusHealth) -> Json:
+        runner, meter = bus.runner, bus.runner.meter
         return {
             "id": runner.bus.id, "driver": runner.bus.kind.name, "up": runner.up,
             "reason": None if runner.down_reason is None else both(runner.down_reason),
-            "requests": runner.meter.requests, "writes": runner.writes,
-            "errors": sum(runner.meter.failures.values()), "overruns": runner.overruns,
-            "busy": round(runner.meter.busy / max(now - runner.since, 1e-9), 4),
-            "devices": [
-                {
-                    "id": d.id, "online": d.online and runner.up,
-                    "since": None if d.online else clock.wall_at(d.offline_since),
-                    "reason": None if d.online or d.reason is None else both(d.reason),
-                    "polls": d.meter.requests, "errors": sum(d.meter.failures.values()),
-                    "last": None if math.isinf(d.last_answer) else clock.wall_at(d.last_answer),
-                }
-                for d in runner.devices.values()
-            ],
+            "requests": meter.requests, "writes": runner.writes,
+            "errors": sum(meter.failures.values()), "failures": dict(meter.failures),
+            "overruns": runner.overruns, "load": number(bus.load), **_times(bus.of_bus),
+            "back_off_s": round(meter.back_off, 1),
+            "devices": [self._device(bus, device) for device in runner.devices.values()],
         }  # fmt: skip
+
+    def _device(self, bus: BusHealth, device: DeviceState) -> Json:
+        clock, meter, lost = self._c.clock, device.meter, not device.online
+        refused = bus.of(device.id, "refused")
+        return {
+            "id": device.id, "online": device.online and bus.runner.up,
+            "since": clock.wall_at(device.offline_since) if lost else None,
+            "reason": both(device.reason) if lost and device.reason is not None else None,
+            "last": None if math.isinf(device.last_answer) else clock.wall_at(device.last_answer),
+            "probe": clock.wall_at(device.retry_at) if device.lost and device.retry_at else None,
+            "requests": meter.requests, "errors": sum(meter.failures.values()),
+            "failures": dict(meter.failures), **_times(partial(bus.of, device.id)),
+            "back_off_s": number(round(bus.of(device.id, "back_off"), 1)),
+            "refused": None if math.isnan(refused) else int(refused),
+        }  # fmt: skip
+
+
+def _times(of: Callable[[str], float]) -> Json:
+    """Round trips and the age of the oldest point, by word as in `edge/site/health.py`."""
+    return {
+        "p50_ms": number(round(of("round_trip") * 1e3, 3)),
+        "p99_ms": number(round(of("round_trip_p99") * 1e3, 3)),
+        "age_s": number(round(of("age"), 1)),
+    }
 
 
 def _near(name: str, known: list[str]) -> Text:

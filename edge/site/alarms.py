@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edge.blocks.expression import ExpressionError, parse
@@ -23,10 +23,11 @@ from edge.text import Text
 
 RE_ALARM = 1800.0  # seconds; domain.md 2.2: a P1 that was acknowledged and stays sounds again
 
-# domain.md 2.9, DEVICE_OFFLINE
+# domain.md 2.9, DEVICE_OFFLINE. Behind a bus that is down nobody can tell; once it is back, the
+# device has the whole delay to answer again.
 _OFFLINE = AlarmTemplate(
     id="{RULE}_OFFLINE",
-    when="not {rule}.online",
+    when="not {rule}.online and {bus}.bus.online",
     priority=3,
     text=Text("{name}离线", "{name} offline"),
     checks=(
@@ -39,6 +40,7 @@ _OFFLINE = AlarmTemplate(
     ),
     on_delay=30.0,
     off_delay=10.0,
+    suppressed_by="not {bus}.bus.online",
     shows=("{rule}.online",),
     cause=Text("设备断电、断线或地址错误", "no power, a broken line or a wrong address"),
     consequence=Text("该设备的数据和控制中断", "its data and its control are gone"),
@@ -62,6 +64,66 @@ _NOT_FOLLOWING = AlarmTemplate(
     consequence=Text("自动控制对它无效", "automatic control has no effect on it"),
 )
 
+# domain.md 4.2: a register that is not in the device's map; the others go on. Of a device that is
+# silent it is not known what it refuses.
+_REFUSING = AlarmTemplate(
+    id="{RULE}_REFUSING",
+    when="{rule}.link.refused > 0",
+    priority=4,
+    text=Text("{name}拒绝部分点的读取", "{name} refuses some of its points"),
+    checks=(
+        Text(
+            "看哪些寄存器被拒: edge check SITE --plan",
+            "see which registers are refused: `edge check SITE --plan`",
+        ),
+        Text(
+            "核对寄存器表、地址起点 (base) 与数据类型",
+            "compare the register map, its base and the data types",
+        ),
+        Text("核对设备型号与固件版本", "compare the device's model and firmware"),
+    ),
+    on_delay=60.0,
+    shows=("{rule}.link.refused",),
+    cause=Text(
+        "配置的寄存器在设备中不存在或不可读",
+        "registers of the configuration do not exist in the device or cannot be read",
+    ),
+    consequence=Text("这些点没有数据, 其余点正常", "these points have no data, the others do"),
+)
+
+# Of every bus; it stands for all devices behind it.
+_BUS_DOWN = AlarmTemplate(
+    id="{RULE}_DOWN",
+    when="not {rule}.bus.online",
+    priority=2,
+    text=Text("总线 {rule} 中断", "bus {rule} is down"),
+    checks=(
+        Text(
+            "查网线或 RS-485 线: 插头、接线、断点",
+            "look at the cable: plugs, RS-485 wiring, breaks",
+        ),
+        Text(
+            "查网关、交换机或 USB 转换器的电源和指示灯",
+            "look at power and lamps of the gateway, the switch or the USB adapter",
+        ),
+        Text(
+            "核对地址: 网关的 IP 和端口, 或串口名",
+            "compare the address: IP and port of the gateway, or the serial port",
+        ),
+    ),
+    on_delay=10.0,
+    off_delay=10.0,
+    shows=("{rule}.bus.online",),
+    cause=Text(
+        "断线、网关或转换器断电、地址错误",
+        "a broken cable, a gateway or adapter without power, a wrong address",
+    ),
+    consequence=Text(
+        "该总线上全部设备的数据和控制中断",
+        "data and control of every device behind it are gone",
+    ),
+)
+
 # domain.md 2.9, UPSTREAM_DOWN
 _UPSTREAM = AlarmTemplate(
     id="{RULE}_DOWN",
@@ -81,12 +143,12 @@ _UPSTREAM = AlarmTemplate(
 _BLANK = AlarmTemplate(id="", when="", priority=3, text=NOTHING, checks=())
 
 
-def expand(template: AlarmTemplate, rule: str, name: Text) -> AlarmTemplate:
-    """Fill `{rule}`, `{RULE}` and, for devices, `{name}`."""
+def expand(template: AlarmTemplate, rule: str, name: Text, bus: str = "") -> AlarmTemplate:
+    """Fill `{rule}`, `{RULE}` and, for devices, `{name}` and `{bus}`."""
     upper = re.sub(r"[^A-Z0-9]", "_", rule.upper())
 
     def fill(text: str, shown: str = rule) -> str:
-        filled = text.replace("{rule}", rule).replace("{RULE}", upper)
+        filled = text.replace("{rule}", rule).replace("{RULE}", upper).replace("{bus}", bus)
         return filled.replace("{name}", shown)
 
     def both(text: Text) -> Text:
@@ -108,14 +170,16 @@ def expand(template: AlarmTemplate, rule: str, name: Text) -> AlarmTemplate:
     )
 
 
-def offline(device: DevicePart) -> AlarmTemplate:
-    """The alarm that every device brings."""
-    return expand(_OFFLINE, device.id, device.options.name or Text(device.id, device.id))
+def of_device(device: DevicePart, *, drives: bool) -> Iterator[AlarmTemplate]:
+    """The alarms that every device brings, and one more if it has outputs."""
+    name = device.options.name or Text(device.id, device.id)
+    for template in (_OFFLINE, _REFUSING, *((_NOT_FOLLOWING,) if drives else ())):
+        yield expand(template, device.id, name, device.options.bus)
 
 
-def not_following(device: DevicePart) -> AlarmTemplate:
-    """The alarm that every device with outputs brings."""
-    return expand(_NOT_FOLLOWING, device.id, device.options.name or Text(device.id, device.id))
+def down(bus: str) -> AlarmTemplate:
+    """The alarm that every bus brings."""
+    return expand(_BUS_DOWN, bus, Text(bus, bus))
 
 
 def upstream(uplink: str) -> AlarmTemplate:

@@ -16,8 +16,9 @@ from edge.blocks.kind import AlarmTemplate, Kind
 from edge.driver import FieldDevice, Poll
 from edge.schema.model import Refusal
 from edge.schema.problem import Problem
-from edge.site.alarms import build_alarms, expand, not_following, offline, upstream
+from edge.site.alarms import build_alarms, down, expand, of_device, upstream
 from edge.site.files import Files, Source
+from edge.site.health import bus_points, link_points
 from edge.site.model import GrantOptions, Tls, UplinkOptions, ValueRule
 from edge.site.parts import BusPart, DevicePart, Parts, Record, RulePart
 from edge.site.points import Amounts, device_point, field_device, setpoint, virtual
@@ -153,18 +154,14 @@ class _Builder:
             return bus.config
 
     def _order(self, buses: tuple[Bus, ...], fields: Mapping[str, FieldDevice]) -> None:
-        """Number the points: poll by poll, then what is only written, then our own."""
-        field_points = {p.id: p for device in fields.values() for p in device.points}
-        resolved: dict[str, Point] = {}
-        for device in self.parts.devices.values():
-            self.sources.of["devices", device.id] = device.source
-            for part in device.points:
-                id = f"{device.id}.{part.id}"
-                resolved[id] = device_point(device, part, field_points[id], self.amounts)
-                self.sources.of["points", id] = part.source
-        polled = [id for bus in buses for poll in bus.polls for id in poll.points]
-        for id in dict.fromkeys((*polled, *resolved)):
-            self.points[id] = resolved[id]
+        """Number the points as `Site.points` says."""
+        resolved = self._resolved(fields)
+        for id in [id for bus in buses for poll in bus.polls for id in poll.points]:
+            self._own(*resolved.pop(id))
+        for bus in buses:
+            self._measured(bus)
+        for point, source in resolved.values():  # what is only written
+            self._own(point, source)
         for record in self.parts.setpoints.values():
             self._own(setpoint(record, self.amounts), record.source)
         for rule in self.parts.rules.values():
@@ -178,6 +175,26 @@ class _Builder:
                 self._own(_FOLLOWING.of(device.id, device.options.name), device.source)
         for uplink in self.parts.uplinks.values():
             self._own(_ONLINE.of(uplink.id, None), uplink.source)
+
+    def _resolved(self, fields: Mapping[str, FieldDevice]) -> dict[str, tuple[Point, Source]]:
+        """Every point of every device, by id."""
+        field_points = {p.id: p for device in fields.values() for p in device.points}
+        resolved: dict[str, tuple[Point, Source]] = {}
+        for device in self.parts.devices.values():
+            self.sources.of["devices", device.id] = device.source
+            for part in device.points:
+                id = f"{device.id}.{part.id}"
+                point = device_point(device, part, field_points[id], self.amounts)
+                resolved[id] = point, part.source
+        return resolved
+
+    def _measured(self, bus: Bus) -> None:
+        """What is measured of a bus and of the devices behind it, side by side."""
+        for point in bus_points(bus.id):
+            self._own(point, self.parts.buses[bus.id].source)
+        for device in map(self.parts.devices.__getitem__, [d.id for d in bus.devices]):
+            for point in link_points(device.id, device.options.name or Text(device.id, device.id)):
+                self._own(point, device.source)
 
     def _drives(self, device: DevicePart) -> bool:
         points = (self.points.get(f"{device.id}.{part.id}") for part in device.points)
@@ -252,9 +269,9 @@ class _Builder:
             for template in self.kinds[rule.kind].alarms(rule.model)
         ]
         for device in self.parts.devices.values():
-            every.append((offline(device), device.source))
-            if self._drives(device):
-                every.append((not_following(device), device.source))
+            brought = of_device(device, drives=self._drives(device))
+            every += [(template, device.source) for template in brought]
+        every += [(down(bus.id), bus.source) for bus in self.parts.buses.values()]
         every += [(upstream(uplink.id), uplink.source) for uplink in self.parts.uplinks.values()]
         for template, source in every:
             if template.id in found:

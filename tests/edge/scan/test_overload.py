@@ -63,7 +63,7 @@ def test_a_healthy_scan_skips_nothing(tmp_path: Path) -> None:
         (tmp_path / "site.yaml").write_text(SITE)
         stage = Stage(tmp_path / "site.yaml", tmp_path, {}, lambda: 1e9)
         await stage.start()
-        await asyncio.sleep(60.0)
+        await asyncio.sleep(60.3)  # between two looks at the health of the buses
         assert stage.controller.view.health()["scan"]["skipped"] == 0
         assert not stage.controller.scan.waiting
         await stage.end()

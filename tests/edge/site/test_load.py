@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge.schema.problem import Mark
+from edge.site.health import OF_BUS, OF_DEVICE
 from edge.site.load import ConfigProblems, load_site, read_site
 from edge.site.site import Alarm, Point, Role, Site
 from edge.text import Text
@@ -95,7 +96,7 @@ def alarm(site: Site, name: str) -> Alarm:
 
 def test_points_stand_poll_by_poll(site: Site) -> None:
     """As the drivers plan, then what is only written, setpoints, and what is computed."""
-    assert [p.id for p in site.points] == [
+    assert [p.id for p in site.points if not p.local] == [
         "pump.valve", "pump.running_speed", "pump.speed", "pump.pressure",  # polled each 0.5 s
         "pump.running",  # its own period
         "meter.energy",
@@ -107,6 +108,33 @@ def test_points_stand_poll_by_poll(site: Site) -> None:
     ]  # fmt: skip
     polls = [poll for bus in site.buses for poll in bus.polls]
     assert [id for poll in polls for id in poll.points] == [p.id for p in site.points[:6]]
+
+
+def test_what_is_measured_of_a_bus_stands_side_by_side(site: Site) -> None:
+    """After the polls: a bus and then its devices, so that one arrival carries them all."""
+    local = [p.id for p in site.points if p.local]
+    assert [p.id for p in site.points[6 : 6 + len(local)]] == local
+    assert local == [
+        f"{prefix}.{word}"
+        for prefix, words in (
+            ("line.bus", OF_BUS), ("pump.link", OF_DEVICE),
+            ("far.bus", OF_BUS), ("meter.link", OF_DEVICE),
+        )
+        for word in (measure.word for measure in words)
+    ]  # fmt: skip
+    load, trip = point(site, "line.bus.load"), point(site, "pump.link.round_trip")
+    assert (load.role, load.unit, load.name) == (
+        Role.VIRTUAL, "%", Text("总线 line 负载率", "bus line load"),
+    )  # fmt: skip
+    assert (trip.unit, trip.name) == ("s", Text("水泵 响应时间中位数", "Pump round trip, median"))
+
+
+def test_a_device_keeps_off_the_names_of_what_is_measured(tmp_path: Path) -> None:
+    """A point `link.age` of a device would be the second of that name."""
+    bad = PLANT.replace("energy: {address: 3", "link.age: {address: 3")
+    with pytest.raises(ConfigProblems) as refused:
+        load(tmp_path, bad)
+    assert [p.code for p in refused.value.problems] == ["duplicate-id"]
 
 
 def test_roles(site: Site) -> None:
@@ -195,12 +223,19 @@ def test_interlocks(site: Site) -> None:
 def test_alarms_come_with_rules_and_devices(site: Site) -> None:
     """Rules' templates, one per device for silence, then the site's own; all with checks."""
     assert [a.id for a in site.alarms] == [
-        "SUPPLY_FAR", "PUMP_OFFLINE", "PUMP_NOT_FOLLOWING", "METER_OFFLINE",
-        "CLOUD_DOWN", "PLAIN_DOWN", "high", "odd",
+        "SUPPLY_FAR", "PUMP_OFFLINE", "PUMP_REFUSING", "PUMP_NOT_FOLLOWING",
+        "METER_OFFLINE", "METER_REFUSING", "LINE_DOWN", "FAR_DOWN", "CLOUD_DOWN", "PLAIN_DOWN",
+        "high", "odd",
     ]  # fmt: skip
     silent = alarm(site, "METER_OFFLINE")
     assert (silent.when, silent.on_delay, silent.off_delay, silent.priority) == (
-        "not meter.online", 30.0, 10.0, 3,
+        "not meter.online and far.bus.online", 30.0, 10.0, 3,
+    )  # fmt: skip
+    assert silent.suppressed_by == "not far.bus.online"
+    lost, refusing = alarm(site, "FAR_DOWN"), alarm(site, "METER_REFUSING")
+    assert (lost.when, lost.priority, lost.suppressed_by) == ("not far.bus.online", 2, "")
+    assert (refusing.when, refusing.on_delay, refusing.priority, refusing.suppressed_by) == (
+        "meter.link.refused > 0", 60.0, 4, "",
     )  # fmt: skip
     assert silent.text == Text("meter离线", "meter offline")
     assert all(a.checks for a in site.alarms)
@@ -213,7 +248,7 @@ def test_a_site_changes_what_it_names(site: Site) -> None:
     assert (far.when, far.text.en) == ("supply.error > 0.1", "supply is far off")
     pump = alarm(site, "PUMP_OFFLINE")
     assert (pump.text.en, pump.when, pump.on_delay) == (
-        "no answer from the pump", "not pump.online", 30.0,
+        "no answer from the pump", "not pump.online and line.bus.online", 30.0,
     )  # fmt: skip
 
 
