@@ -88,6 +88,7 @@ class RtuLink(Link):
         self._buffer = b""
         self._before = b""  # the frame that came last since we sent
         self._pending: _Asked | None = None
+        self._sent: bytes | None = None  # the newest request, if it shows its echo for certain
         self._deadline = math.inf
         self._look_at = math.inf
         self._outstanding: list[_Asked] = []
@@ -176,6 +177,7 @@ class RtuLink(Link):
                 earlier.overtaken = earlier.overtaken or earlier.unit == asked.unit
         asked.answer = self._loop.create_future()
         self._pending = asked
+        self._sent = None if asked.ambiguous else asked.frame
         self._deadline = now + patience
         self._transport.write(asked.frame)
         self._call_at(self._deadline)
@@ -192,6 +194,8 @@ class RtuLink(Link):
         pending = self._pending
         if pending is not None and not self._strip_echo(pending):
             return
+        if pending is None and self._sent is not None and self._sent in self._buffer:
+            self.echoes = True  # behind an answer that had been under way before
         damaged = self._look()
         pending = self._pending
         if pending is None:
@@ -287,7 +291,7 @@ class RtuLink(Link):
             return
         if pending.echoed:
             self.echoes = True
-        elif clean:
+        elif clean and not any(o.frame == pending.frame for o in self._outstanding):
             self.echoes = False
 
     def _answer(self, pending: _Asked, result: bytes | Exception) -> None:

@@ -209,6 +209,8 @@ class TcpLink(Link):
                 return
             del self._asked[key]
             future.set_exception(DeviceTimeout(no_answer(unit, self.peer, timeout)))
+            if self._stream.rest:  # half a frame, which would swallow what comes next
+                self._strike()
         if following < math.inf:
             self._set_timer(following)
 
