@@ -16,13 +16,15 @@ import pytest
 
 from drivers.modbus import MODBUS
 from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig
+from drivers.modbus.line import RtuLink
 from edge.bus.host import BusHost
 from edge.driver import Driver, FieldDevice, FieldPoint, Poll, Write
 from edge.errors import DeviceTimeout, DriverError, LinkDown
 from tests.contract.drivers import MODBUS_MEDIA, field_point
-from tests.support.bad_line import BadLine, Line, Trouble
+from tests.support.bad_line import BadLine, Line, Several, Trouble
 from tests.support.modbus_device import ModbusDevice, Unit
-from tests.support.modbus_media import Medium, Pty
+from tests.support.modbus_media import Medium, Memory, Pty
+from tests.support.virtual_loop import run_virtual
 
 MEDIA = {**MODBUS_MEDIA, "rtu": lambda: Pty(away=0.03)}
 TIMEOUT = 0.04
@@ -157,9 +159,7 @@ def test_bad_line(make: Callable[[], Medium], trouble: Trouble) -> None:
                 await _recovered(course)
             assert lost <= line.hurt + STALLS * REQUESTS
             assert lost <= REQUESTS / 3
-            written = [value for entry in device.written for value in entry.values]
-            assert len(set(written)) == len(written)
-            assert set(course.acknowledged) <= set(written)
+            _assert_written_once(course)
 
     asyncio.run(main())
 
@@ -187,6 +187,52 @@ def test_nothing_older_than_a_write_is_read_after_it(make: Callable[[], Medium])
                         await asyncio.sleep(timeout / 50)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_troubles_together(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two or three troubles at once, far worse than any line, in virtual time: no wrong value.
+
+    But not another unit's number on an answer that is late: that nobody can tell.
+    """
+    chance = random.Random(seed)
+    late = chance.choice((Trouble.LATE, Trouble.LATE_TWICE))  # both would be later than late
+    kinds = [late, Trouble.TWICE, Trouble.CORRUPT, Trouble.NOISE, Trouble.DROP]
+    chosen = chance.sample(kinds, chance.choice((2, 3)))
+    share = chance.choice((0.1, 0.2, 0.4))
+    lines = [
+        BadLine(trouble, seed * 10 + i, share=share, timeout=TIMEOUT)
+        for i, trouble in enumerate(chosen)
+    ]
+    if seed % 4 == 0:
+        lines.insert(0, BadLine(Trouble.ECHO, seed, share=1.0, timeout=TIMEOUT))
+    medium = Memory(baud=115200)
+
+    async def opened(bus: BusConfig) -> RtuLink:
+        link = RtuLink("line", bus.baud)
+        medium.connect(link)
+        return link
+
+    async def main() -> None:
+        async with device_on(medium) as device:
+            course = Course(device, BusConfig(**device.options, timeout=f"{TIMEOUT}s"))
+            async with course.running():
+                device.line = Several(*lines)
+                await course.go(300, chance)
+                device.line = Line()
+                await _recovered(course)
+            _assert_written_once(course)
+        names = ", ".join(line.trouble.name for line in lines)
+        print(f"{names} at {share:g}: {course.failed} of {course.tried} failed")
+
+    monkeypatch.setattr("drivers.modbus.driver.open_link", opened)
+    run_virtual(main)
+
+
+def _assert_written_once(course: Course) -> None:
+    written = [value for entry in course.device.written for value in entry.values]
+    assert len(set(written)) == len(written)
+    assert set(course.acknowledged) <= set(written)
 
 
 async def _recovered(course: Course) -> None:

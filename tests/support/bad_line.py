@@ -112,6 +112,37 @@ class BadLine(Line):
         return number.to_bytes(len(data), "big")
 
 
+class Several(Line):
+    """Several troubles at once: what one makes of a frame goes through the next.
+
+    Not for `Trouble.BYTES`, whose pieces are no frames.
+    """
+
+    def __init__(self, *lines: Line) -> None:
+        self._lines = lines
+
+    def request(self, data: bytes, *, rtu: bool) -> tuple[bytes, bytes]:
+        back = b""
+        for line in self._lines:
+            data, more = line.request(data, rtu=rtu)
+            back += more
+        return data, back
+
+    def answer(self, frame: bytes, *, rtu: bool) -> Sequence[Piece]:
+        pieces = [Piece(frame)]
+        for line in self._lines:
+            pieces = [piece for before in pieces for piece in _through(line, before, rtu)]
+        return pieces
+
+
+def _through(line: Line, piece: Piece, rtu: bool) -> Sequence[Piece]:
+    """A piece of at least the shortest frame as another line passes it on; others as they are."""
+    if piece.data is None or len(piece.data) < 5:
+        return (piece,)
+    first, *rest = line.answer(piece.data, rtu=rtu)
+    return (Piece(first.data, first.pause + piece.pause), *rest)
+
+
 class PacedLine(Line):
     """A serial line at so many bit/s, 11 bits a character: requests and answers take their time.
 
