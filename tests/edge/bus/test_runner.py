@@ -1,161 +1,29 @@
-"""The bus task in virtual time, over a driver whose devices answer, refuse or stay silent."""
+"""The bus task in virtual time: its rhythm, its links, and what it makes of failures."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
-from collections.abc import Sequence
 from itertools import pairwise
-from types import SimpleNamespace
-from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.bus.runner import BusRunner, spread
 from edge.bus.schedule import next_turn
-from edge.clock import Clock
-from edge.driver import DriverKind, FieldDevice, Poll, Sample, Write
-from edge.errors import DeviceRefused, DeviceTimeout, LinkDown
-from edge.events import Events
+from edge.errors import LinkDown
 from edge.image import quality
-from edge.schema.model import Model
-from edge.site.site import Bus
-from edge.text import Text
+from tests.edge.bus.line import Case, now
 from tests.support.virtual_loop import run_virtual
-
-TIMEOUT = 0.5
-WORD = Text("试验", "test")
-
-
-class FakeLine:
-    """The field as a table of moods per device; each answer takes 5 ms, each silence TIMEOUT."""
-
-    def __init__(self) -> None:
-        self.mood: dict[str, str] = {}
-        self.reads: list[tuple[float, str]] = []
-        self.writes: list[tuple[float, str, float]] = []
-        self.connects = 0
-        self.link = True
-
-    async def __aenter__(self) -> FakeLine:
-        self.connects += 1
-        if not self.link:
-            raise LinkDown(WORD)
-        return self
-
-    async def __aexit__(self, *_: object) -> None: ...
-
-    async def _answer(self, device: str) -> None:
-        mood = self.mood.get(device, "ok")
-        if not self.link:
-            raise LinkDown(WORD)
-        if mood == "silent":
-            await asyncio.sleep(TIMEOUT)
-            raise DeviceTimeout(WORD)
-        await asyncio.sleep(0.005)
-        if mood == "bug":
-            raise ZeroDivisionError
-        if mood == "refuses":
-            raise DeviceRefused(WORD, "2", permanent=True)
-
-    async def read(self, poll: Poll) -> Sample:
-        self.reads.append((now(), poll.device))
-        await self._answer(poll.device)
-        count = len(poll.points)
-        return Sample(np.full(count, now()), np.zeros(count, np.uint16))
-
-    async def write(self, writes: Sequence[Write]) -> None:
-        for write in writes:
-            await self._answer(write.device)
-            self.writes.append((now(), write.point, write.value))
-
-    async def probe(self, device: str) -> None:
-        self.reads.append((now(), device))
-        with contextlib.suppress(DeviceRefused):
-            await self._answer(device)
-
-    async def holds(self, write: Write) -> bool | None:
-        await self._answer(write.device)
-        return None
-
-    async def raw(self, device: str, point: str) -> bytes:
-        await self._answer(device)
-        return point.encode()
-
-
-class FakeSink:
-    """Keeps what the bus task reports."""
-
-    def __init__(self) -> None:
-        self.delivered: list[tuple[float, int]] = []
-        self.failures: list[tuple[float, int, int]] = []
-        self.states: list[tuple[float, str, bool]] = []
-        self.acknowledged: list[str] = []
-        self.unknown: list[str] = []
-
-    def deliver(self, first: int, values: Any, bits: Any, at: float) -> None:
-        self.delivered.append((at, first))
-
-    def failed(self, first: int, count: int, bits: int, at: float) -> None:
-        self.failures.append((at, first, bits))
-
-    def online(self, device: str, online: bool, at: float) -> None:
-        self.states.append((round(at, 3), device, online))
-
-    def written(self, write: Write, asked: float, at: float) -> None:
-        self.acknowledged.append(write.point)
-
-    def unverified(self, write: Write, at: float) -> None:
-        self.unknown.append(write.point)
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def build(devices: int, period: float = 1.0, polls: int = 1) -> SimpleNamespace:
-    line, sink = FakeLine(), FakeSink()
-    kind = DriverKind(
-        "fake",
-        Model,
-        Model,
-        Model,
-        lambda *_: (),
-        connect=lambda *_: line,  # type: ignore[arg-type]
-    )
-    ids = [f"d{i}" for i in range(devices)]
-    plan = tuple(
-        Poll(d, (f"{d}.p{k}",), period, None, f"{d} {k}") for d in ids for k in range(polls)
-    )
-    bus = Bus("b", kind, Model(), tuple(FieldDevice(d, None, ()) for d in ids), plan)
-    index = {p.points[0]: i for i, p in enumerate(plan)}
-    loop = asyncio.get_running_loop()
-    clock = Clock(monotonic=loop.time, wall=loop.time, trusted=lambda: True)
-    runner = BusRunner(bus, index, spread((bus,)), sink, clock, Events())
-    return SimpleNamespace(line=line, sink=sink, runner=runner, index=index)
-
-
-async def serve(case: SimpleNamespace, seconds: float) -> None:
-    task = asyncio.ensure_future(case.runner.run())
-    await asyncio.sleep(seconds)
-    task.cancel()
-
-
-def rate(case: SimpleNamespace, device: int, since: float) -> int:
-    return sum(1 for at, first in case.sink.delivered if first == device and at >= since)
 
 
 def test_every_poll_keeps_its_period_and_turns_are_spread() -> None:
     """Ten devices polled each second are read ten times in ten seconds, a tenth apart."""
 
     async def main() -> None:
-        case = build(10)
-        await serve(case, 11.0)
-        assert all(10 <= rate(case, d, 1.0) <= 11 for d in range(10))
+        case = Case(10)
+        await case.serve(11.0)
+        assert all(10 <= case.rate(d, 1.0) <= 11 for d in range(10))
         second = sorted(at % 1.0 for at, _ in case.line.reads if 5.0 <= at < 6.0)
         assert all(b - a == pytest.approx(0.1, abs=0.01) for a, b in pairwise(second))
 
@@ -169,7 +37,7 @@ def test_a_timer_that_ends_too_early_costs_no_turns(
     """A poll is taken a hair before its time: not waited for in tiny steps, and not read twice."""
 
     async def main() -> None:
-        case, waits = build(4), []
+        case, waits = Case(4), []
         loop, wait = asyncio.get_running_loop(), case.runner._bell.wait
 
         async def counted(lane: int, until: float) -> None:
@@ -180,8 +48,8 @@ def test_a_timer_that_ends_too_early_costs_no_turns(
         call_later = loop.call_later
         monkeypatch.setattr(loop, "call_later", lambda d, *a, **k: call_later(d - early, *a, **k))
         case.runner._bell.wait = counted
-        await serve(case, 21.0)
-        assert all(20 <= rate(case, d, 1.0) <= 21 for d in range(4))
+        await case.serve(21.0)
+        assert all(20 <= case.rate(d, 1.0) <= 21 for d in range(4))
         assert len(waits) <= 4 * 22
         assert case.runner.overruns == 0
 
@@ -192,11 +60,11 @@ def test_a_silent_device_costs_only_itself() -> None:
     """With one of ten devices silent the other nine lose at most the time of its few probes."""
 
     async def main() -> None:
-        case = build(10)
+        case = Case(10)
         case.line.mood["d3"] = "silent"
-        await serve(case, 101.0)
-        assert rate(case, 3, 0.0) == 0
-        assert all(rate(case, d, 1.0) >= 95 for d in range(10) if d != 3)
+        await case.serve(101.0)
+        assert case.rate(3, 0.0) == 0
+        assert all(case.rate(d, 1.0) >= 95 for d in range(10) if d != 3)
         probes = [at for at, d in case.line.reads if d == "d3"]
         assert len(probes) <= 6
         assert [s for s in case.sink.states if not s[2]] == [(pytest.approx(0.515), "d3", False)]
@@ -208,14 +76,13 @@ def test_one_lost_answer_is_not_a_lost_device() -> None:
     """A single time-out is tried again at once and changes no quality."""
 
     async def main() -> None:
-        case = build(2)
-        task = asyncio.ensure_future(case.runner.run())
-        await asyncio.sleep(3.2)
-        case.line.mood["d1"] = "silent"
-        await asyncio.sleep(0.6)
-        case.line.mood["d1"] = "ok"
-        await asyncio.sleep(2.0)
-        task.cancel()
+        case = Case(2)
+        async with case:
+            await asyncio.sleep(3.2)
+            case.line.mood["d1"] = "silent"
+            await asyncio.sleep(0.6)
+            case.line.mood["d1"] = "ok"
+            await asyncio.sleep(2.0)
         assert all(online for _, _, online in case.sink.states)
         assert case.sink.failures == []
 
@@ -226,14 +93,13 @@ def test_a_device_that_comes_back_is_polled_at_once() -> None:
     """After the probe that succeeds, everything of the device is read and its writes go out."""
 
     async def main() -> None:
-        case = build(1, polls=3)
+        case = Case(1, polls=3)
         case.line.mood["d0"] = "silent"
-        task = asyncio.ensure_future(case.runner.run())
-        await asyncio.sleep(5.0)
-        case.runner.mailbox.put(Write("d0", "d0.p0", 7.0, 14), now())
-        case.line.mood["d0"] = "ok"
-        await asyncio.sleep(20.0)
-        task.cancel()
+        async with case:
+            await asyncio.sleep(5.0)
+            case.put("d0.p0", 7.0)
+            case.line.mood["d0"] = "ok"
+            await asyncio.sleep(20.0)
         assert case.line.writes[0][1:] == ("d0.p0", 7.0)
         assert case.sink.states[-1][2] is True
         assert {first for _, first in case.sink.delivered} == {0, 1, 2}
@@ -245,10 +111,10 @@ def test_every_device_is_reported_online_at_its_first_answer() -> None:
     """So that nobody has to wait for a failure to know that a device is there."""
 
     async def main() -> None:
-        case = build(2)
-        await serve(case, 2.5)
+        case = Case(2)
+        await case.serve(2.5)
         assert sorted(d for _, d, online in case.sink.states if online) == ["d0", "d1"]
-        assert case.runner._events.counts["device-online"] == 0
+        assert case.events.counts["device-online"] == 0
 
     run_virtual(main)
 
@@ -257,10 +123,10 @@ def test_writes_go_before_due_polls_and_the_newest_value_wins() -> None:
     """Of several values for one point only the last is written, ahead of the reads."""
 
     async def main() -> None:
-        case = build(5)
+        case = Case(5)
         for value in (1.0, 2.0, 3.0):
-            case.runner.mailbox.put(Write("d0", "d0.p0", value, 14), now())
-        await serve(case, 0.5)
+            case.put("d0.p0", value)
+        await case.serve(0.5)
         assert [w[1:] for w in case.line.writes] == [("d0.p0", 3.0)]
         assert case.line.writes[0][0] < case.line.reads[0][0] + 1e-9
 
@@ -271,24 +137,23 @@ def test_writes_to_a_silent_device_cost_no_more_than_its_probes() -> None:
     """Its outputs change all the time; the neighbour keeps its rate, a protection is tried once."""
 
     async def main() -> None:
-        case = build(2)
+        case = Case(2)
         case.line.mood["d0"] = "silent"
-        task = asyncio.ensure_future(case.runner.run())
-        for k in range(1200):
-            slot = 5 if k == 600 else 14
-            case.runner.mailbox.put(Write("d0", f"d0.p{k % 6}", float(k), slot), now())
-            await asyncio.sleep(0.1)
-            if k == 600:
-                await asyncio.sleep(1.0)
-        assert rate(case, 1, 20.0) >= 100
-        state = case.runner.devices["d0"]
-        # When it was lost, 10 s, 20 s, 40 s and 80 s later, and the protection.
-        assert state.meter.failures["timeout"] <= 1 + 4 + 1
-        case.line.mood["d0"] = "ok"
-        await asyncio.sleep(160.0)
-        written = {point: value for _, point, value in case.line.writes}
-        assert written == {f"d0.p{i}": 1194.0 + i for i in range(6)}
-        task.cancel()
+        async with case:
+            for k in range(1200):
+                slot = 5 if k == 600 else 14
+                case.put(f"d0.p{k % 6}", float(k), slot)
+                await asyncio.sleep(0.1)
+                if k == 600:
+                    await asyncio.sleep(1.0)
+            assert case.rate(1, 20.0) >= 100
+            state = case.runner.devices["d0"]
+            # When it was lost, 10 s, 20 s, 40 s and 80 s later, and the protection.
+            assert state.meter.failures["timeout"] <= 1 + 4 + 1
+            case.line.mood["d0"] = "ok"
+            await asyncio.sleep(160.0)
+            written = {point: value for _, point, value in case.line.writes}
+            assert written == {f"d0.p{i}": 1194.0 + i for i in range(6)}
 
     run_virtual(main)
 
@@ -297,7 +162,7 @@ def test_a_poll_that_breaks_the_task_is_not_lost() -> None:
     """A bug ends the connection; the next one polls everything, and whoever asked has an answer."""
 
     async def main() -> None:
-        case = build(2)
+        case = Case(2)
         case.line.mood["d0"] = "bug"
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
@@ -310,9 +175,9 @@ def test_a_poll_that_breaks_the_task_is_not_lost() -> None:
             await answer
         case.line.mood["d0"] = "ok"
         since = now()
-        await serve(case, 10.0)
-        assert rate(case, 0, since) >= 9
-        assert rate(case, 1, since) >= 9
+        await case.serve(10.0)
+        assert case.rate(0, since) >= 9
+        assert case.rate(1, since) >= 9
 
     run_virtual(main)
 
@@ -321,12 +186,12 @@ def test_a_refused_poll_is_config_quality_and_rarely_asked_again() -> None:
     """A permanent refusal marks the points and costs one request a minute."""
 
     async def main() -> None:
-        case = build(2)
+        case = Case(2)
         case.line.mood["d1"] = "refuses"
-        await serve(case, 61.5)
+        await case.serve(61.5)
         assert {bits for _, first, bits in case.sink.failures if first == 1} == {quality.CONFIG}
         assert sum(1 for _, d in case.line.reads if d == "d1") == 2
-        assert rate(case, 0, 1.0) >= 59
+        assert case.rate(0, 1.0) >= 59
 
     run_virtual(main)
 
@@ -335,19 +200,18 @@ def test_a_lost_link_marks_everything_and_reconnects() -> None:
     """While the link is down all points are COMM; one event begins and one ends the outage."""
 
     async def main() -> None:
-        case = build(3)
-        task = asyncio.ensure_future(case.runner.run())
-        await asyncio.sleep(2.0)
-        case.line.link = False
-        await asyncio.sleep(30.0)
-        assert {first for _, first, bits in case.sink.failures} == {0, 1, 2}
-        assert case.runner.up is False
-        case.line.link = True
-        await asyncio.sleep(40.0)
-        assert case.runner.up is True
-        assert case.runner._events.counts["link-down"] == 1
-        assert case.runner._events.counts["link-up"] == 1
-        task.cancel()
+        case = Case(3)
+        async with case:
+            await asyncio.sleep(2.0)
+            case.line.link = False
+            await asyncio.sleep(30.0)
+            assert {first for _, first, bits in case.sink.failures} == {0, 1, 2}
+            assert case.runner.up is False
+            case.line.link = True
+            await asyncio.sleep(40.0)
+            assert case.runner.up is True
+            assert case.events.counts["link-down"] == 1
+            assert case.events.counts["link-up"] == 1
 
     run_virtual(main)
 
@@ -356,13 +220,12 @@ def test_raw_bytes_are_read_in_the_bus_s_own_turn() -> None:
     """`raw` waits for its turn and raises LinkDown when there is no connection."""
 
     async def main() -> None:
-        case = build(1)
+        case = Case(1)
         with pytest.raises(LinkDown):
             await case.runner.raw("d0", "d0.p0")
-        task = asyncio.ensure_future(case.runner.run())
-        await asyncio.sleep(1.0)
-        assert await case.runner.raw("d0", "d0.p0") == b"d0.p0"
-        task.cancel()
+        async with case:
+            await asyncio.sleep(1.0)
+            assert await case.runner.raw("d0", "d0.p0") == b"d0.p0"
 
     run_virtual(main)
 
