@@ -40,8 +40,8 @@ class Seen:
     """What a line or a gateway with several units saw of its master.
 
     `busy` is how long all transactions take in theory, up to `last`, the end of the newest one.
-    `answered` counts answers by unit. `lost` is the time that requests to silent units took, each
-    until the next request of any kind came, and `PATIENCE` at most: then nothing else was due.
+    `answered` counts answers by unit. `lost` is every request to a silent unit: when it came, and
+    how long until the next request of any kind, `PATIENCE` at most: then nothing else was due.
     """
 
     busy: float = 0.0
@@ -49,13 +49,14 @@ class Seen:
     early: int = 0
     damaged: int = 0
     answered: dict[int, int] = field(default_factory=dict)
-    lost: float = 0.0
+    lost: list[tuple[float, float]] = field(default_factory=list)
     waiting_since: float | None = None
 
     def asked(self, at: float) -> None:
         """A request came: it ends the waiting for a silent unit."""
         if self.waiting_since is not None:
-            self.lost += min(at - self.waiting_since, PATIENCE)
+            took = min(at - self.waiting_since, PATIENCE)
+            self.lost.append((self.waiting_since, took))
             self.waiting_since = None
 
     def told(self) -> str:

@@ -31,11 +31,11 @@ LEAST, GOAL, MOST = 0.95, 0.98, 0.05
 
 @dataclass(frozen=True)
 class Look:
-    """What was there at one moment: answers by device, seconds that silent devices took so far."""
+    """What was there at one moment: answers by device, what silent devices took so far (`Seen`)."""
 
     at: float
     answers: dict[str, int]
-    lost: float
+    lost: list[tuple[float, float]]
 
 
 class Watched:
@@ -44,7 +44,7 @@ class Watched:
     def __init__(self, name: str, period: float, devices: rig.Child, master: rig.Child) -> None:
         self.name, self._period = name, period
         self._devices, self._master = devices, master
-        self.looks = [Look(time.monotonic(), dict.fromkeys(HEALTHY, 0), 0.0)]
+        self.looks = [Look(time.monotonic(), dict.fromkeys(HEALTHY, 0), [])]
 
     def look(self) -> None:
         """Take down how far it is."""
@@ -63,6 +63,16 @@ class Watched:
         return came * self._period / (other.at - one.at)
 
 
+def _share(lost: list[tuple[float, float]]) -> float:
+    """What silent devices took, from the first request to one of them to the last.
+
+    A window of so and so many seconds would hold one of them more or less.
+    """
+    if len(lost) < 2:
+        return 0.0
+    return sum(took for _, took in lost[:-1]) / (lost[-1][0] - lost[0][0])
+
+
 def measure(directory: Path) -> list[tuple[object, ...]]:
     """Share of the plan, and of bus time, on both buses."""
     with ExitStack() as stack:
@@ -76,15 +86,15 @@ def measure(directory: Path) -> list[tuple[object, ...]]:
 
 def _rows(bus: Watched) -> list[tuple[object, ...]]:
     begin, middle, end = bus.looks
-    lost = [(b.lost - a.lost) / (b.at - a.at) for a, b in ((begin, middle), (middle, end))]
+    first, after = sum(took for _, took in middle.lost), end.lost[len(middle.lost) :]
     what = f"{bus.name}, {SILENT} of {UNITS} devices silent: "
     return [
         (what + "healthy devices' share of plan, first minute", bus.share(begin, middle), "x",
          LEAST, GOAL, f"the slowest {bus.worst(begin, middle):.3f}", "least"),
         (what + "the same after it", bus.share(middle, end), "x", LEAST, GOAL,
          f"the slowest {bus.worst(middle, end):.3f}", "least"),
-        (what + "share of bus time that they take after it", lost[1], "x", MOST, None,
-         f"in the first minute {lost[0]:.3f}"),
+        (what + "share of bus time that they take after it", _share(after), "x", MOST, None,
+         f"{len(after)} probes; in the first minute {first / (middle.at - begin.at):.3f}"),
     ]  # fmt: skip
 
 
