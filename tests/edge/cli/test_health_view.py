@@ -9,11 +9,13 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from edge.cli import watch
+from edge.cli.client import Client
 from edge.cli.health import lines
 from edge.cli.health_view import bar, draw_health
 from edge.text import Language
 from tests.edge.cli.test_view import KEYS, scene
-from tests.edge.conftest import WALL, FakeView
+from tests.edge.conftest import WALL, FakeView, Running
 
 
 class Wide(FakeView):
@@ -126,3 +128,33 @@ def test_lines_say_all_of_it_in_both_languages() -> None:
     for piece in ("负载 62 %", "响应 21/60 毫秒", "无应答 2 次", "错过轮询 2 次", "现拒读 3 个点",
                   "已中断 60 秒", "12 秒后再询问", "退避累计 30 秒"):  # fmt: skip
         assert piece in chinese
+
+
+def test_h_turns_the_page_and_back(
+    running: Running, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Points, then health, then points again; q ends."""
+    typed = iter(["h", "h", "q"])
+    pages: list[str] = []
+
+    class Typist:
+        def __enter__(self) -> Typist:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def pressed(self, wait: float) -> list[str]:
+            pages.append(capsys.readouterr().out)
+            return [next(typed)]
+
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("LINES", "24")
+    monkeypatch.setenv("EDGE_LANG", "en")
+    monkeypatch.setattr("edge.cli.keys.Keys", Typist)
+    client = Client(None)
+
+    assert watch._screen(client, client.get("model"), (), everything=False) == 0
+    assert ["booster.pressure" in page for page in pages] == [True, False, True]
+    assert ["[######....] 62 %" in page for page in pages] == [False, True, False]
+    assert "h points" in pages[1]
