@@ -1,4 +1,4 @@
-"""When an output is written at all: readiness, deadband, refresh, hand switch, read-back."""
+"""When an output is written: readiness, deadband, hand switch, read-back, a device coming back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge.events import Events
 from edge.image import quality
 from edge.image.image import ProcessImage
 from edge.image.slots import Slot
-from edge.scan.outputs import Outputs, Wire
+from edge.scan.outputs import READ_WITHIN, Outputs, Wire
 from tests.support.records import output
 
 SENSOR, OWN, HOA = 0, 1, 2
@@ -134,3 +134,86 @@ def test_the_acknowledgement_of_an_overtaken_value_proves_nothing() -> None:
     rig.read(OWN, 50.0)
     rig.step(70.0, after=6.0)
     assert rig.outputs.following[0]
+
+
+def test_a_device_that_came_back_without_its_value_gets_it_again() -> None:
+    """Once it has been read since, and only where it differs from what was last sent."""
+    rig = Rig().released()
+    assert rig.step(50.0) == [50.0]
+    rig.read(OWN, 50.0)
+    rig.outputs.returned("d", rig.now)
+    assert rig.step(50.0) == []
+    rig.now += 10.0
+    rig.outputs.returned("d", rig.now)
+    assert rig.step(50.0) == []  # what stands in the image is older than its return
+    rig.read(OWN, 0.0)
+    assert rig.step(50.0) == [50.0]
+    assert rig.step(50.0) == []
+
+
+def test_an_output_of_another_device_stays_alone() -> None:
+    """Who came back is named."""
+    rig = Rig().released()
+    rig.step(50.0)
+    rig.read(OWN, 0.0)
+    rig.outputs.returned("other", rig.now)
+    assert rig.step(50.0) == []
+
+
+@pytest.mark.parametrize(("bits", "after"), [(quality.CONFIG, 0.1), (quality.COMM, READ_WITHIN)])
+def test_what_a_returned_device_does_not_tell_is_written_again(bits: int, after: float) -> None:
+    """Refused at once; still failing after a while."""
+    rig = Rig().released()
+    rig.step(50.0)
+    rig.outputs.returned("d", rig.now)
+    rig.read(OWN, 50.0, bits)
+    if after > 1:
+        assert rig.step(50.0) == []
+    assert rig.step(50.0, after=after) == [50.0]
+
+
+def test_an_acknowledgement_after_the_return_is_proof_enough() -> None:
+    """A value read just before it was written does not cause a second write."""
+    rig = Rig().released()
+    rig.step(50.0)
+    rig.outputs.returned("d", rig.now)
+    rig.read(OWN, 0.0)
+    rig.outputs.written(Write("d", "d.out", 50.0, Slot.CONTROL), rig.now)
+    assert rig.step(50.0) == []
+
+
+def test_a_ladder_is_filled_again_whatever_it_shows() -> None:
+    """Our slot may be empty behind an equal value; one that was relinquished stays so."""
+    rig = Rig().released()
+    rig.outputs.wires = (replace(rig.outputs.wires[0], priorities=True),)
+    rig.step(50.0)
+    rig.read(OWN, 50.0)
+    rig.outputs.returned("d", rig.now)
+    assert rig.step(50.0) == [50.0]
+    assert math.isnan(rig.step(math.nan)[0])
+    rig.outputs.returned("d", rig.now)
+    rig.read(OWN, 0.0)
+    assert rig.step(math.nan) == []
+
+
+def test_a_returned_device_in_hand_gets_its_value_when_it_is_back_on_auto() -> None:
+    """The switch is never fought, and nothing is forgotten meanwhile."""
+    rig = Rig().released()
+    rig.step(50.0)
+    rig.read(HOA, 0.0)
+    rig.outputs.returned("d", rig.now)
+    rig.read(OWN, 0.0)
+    assert rig.step(50.0) == []
+    rig.read(HOA, 1.0)
+    assert rig.step(50.0) == [50.0]
+
+
+def test_a_write_that_nobody_can_verify_shows_as_uncertain() -> None:
+    """An output that cannot be read shows what it was sent, and whether that is sure."""
+    rig = Rig().released()
+    wire = replace(rig.outputs.wires[0], readable=False)
+    rig.outputs = Outputs([wire], rig.image, rig.events)
+    rig.released()
+    for sure, bits in ((True, quality.GOOD), (False, quality.UNCERTAIN)):
+        rig.outputs.written(Write("d", "d.out", 50.0, Slot.CONTROL), rig.now, sure=sure)
+        assert (rig.image.value[OWN], rig.image.quality[OWN]) == (50.0, bits)
