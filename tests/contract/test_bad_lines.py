@@ -157,7 +157,9 @@ def test_bad_line(make: Callable[[], Medium], trouble: Trouble) -> None:
                 lost = course.failed
                 print(f"{course.tried} requests, {line.hurt} frames spoilt, {lost} failed")
                 await _recovered(course)
-            assert lost <= line.hurt + STALLS * REQUESTS
+            # Over TCP a length that became greater swallows some of what follows.
+            cost = 2 if trouble is Trouble.CORRUPT and not device.medium.rtu else 1
+            assert lost <= cost * line.hurt + STALLS * REQUESTS
             assert lost <= REQUESTS / 3
             _assert_written_once(course)
 
