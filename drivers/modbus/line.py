@@ -252,14 +252,8 @@ class RtuLink(Link):
                 else:
                     self._answer(pending, refused(unit, code))
                 return
-        for late in self._outstanding:
-            if late.unit == unit and (
-                answers(late.request, body) or refusal(late.request, body) is not None
-            ):
-                self.late += 1
-                self._outstanding.remove(late)
-                self._wake()
-                return
+        if self._is_late(unit, body):
+            return
         if pending is None:
             self.late += 1
         elif pending.unit == unit and pending.request.pdu[0] == body[0] & 0x7F:
@@ -268,6 +262,24 @@ class RtuLink(Link):
             self._strike()
         else:
             self._strike()
+
+    def _is_late(self, unit: int, body: bytes) -> bool:
+        """Whether it answers what was not answered in time, which is then waited for no longer.
+
+        A refusal that may be that of several different requests ends the waiting for none of them.
+        """
+        found = [o for o in self._outstanding if o.unit == unit and _fits(o.request, body)]
+        if not found:
+            return False
+        self.late += 1
+        pending = self._pending
+        possible = {one.frame for one in found}
+        if pending is not None and pending.unit == unit and _fits(pending.request, body):
+            possible.add(pending.frame)
+        if len(possible) == 1:
+            self._outstanding.remove(found[0])
+            self._wake()
+        return True
 
     def _is_ours(self, pending: _Asked) -> bool:
         """Whether a refusal cannot be that of another request, never answered until now."""
@@ -367,6 +379,10 @@ class RtuLink(Link):
         if self._pending is not None:
             self._answer(self._pending, LinkDown(error.reason))
         self._wake()
+
+
+def _fits(request: Request, body: bytes) -> bool:
+    return answers(request, body) or refusal(request, body) is not None
 
 
 def precise(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:

@@ -293,6 +293,26 @@ def test_late_refusal_is_not_the_next_ones() -> None:
     virtually(test)
 
 
+def test_late_refusal_of_several_ends_the_waiting_for_none() -> None:
+    """Which of two requests a late refusal refuses nobody knows: both answers may still come."""
+
+    async def test(link: RtuLink, wire: Wire) -> None:
+        for request in (LONGER, READ):
+            with pytest.raises(DeviceTimeout):
+                await link.ask(7, request, 0.5)
+        link.data_received(frame(b"\x83\x02"))
+        task = asyncio.create_task(_ask(link, 7, OTHER))
+        await asyncio.sleep(0.3)
+        assert len(wire.sent) == 2
+        link.data_received(frame(STALE))
+        await asyncio.sleep(0.02)
+        link.data_received(frame())
+        assert await task == ANSWER
+        assert link.late == 2
+
+    virtually(test)
+
+
 def test_retry_may_take_the_late_answer() -> None:
     """The same bytes again go out at once; either answer will do, and the other one may follow."""
 
