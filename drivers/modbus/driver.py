@@ -39,6 +39,7 @@ class ModbusDriver:
     ) -> None:
         self._bus = bus
         self._link: Link | None = None
+        self._direct: Link | None = None  # the same, where no pauses are kept
         self._free_at = -math.inf  # loop time before which nothing may be sent
         self._readings: dict[Block, Reading] = {p.request: Reading(p.request) for p in polls}
         self._devices: dict[str, Device] = {}
@@ -53,6 +54,7 @@ class ModbusDriver:
     async def __aenter__(self) -> Self:
         if self._link is None:
             self._link = await open_link(self._bus)
+            self._direct = None if self._paced else self._link
             self._free_at = asyncio.get_running_loop().time() + self._bus.settle
         return self
 
@@ -63,6 +65,7 @@ class ModbusDriver:
         trace: TracebackType | None,
     ) -> None:
         link, self._link = self._link, None
+        self._direct = None
         if link is not None:
             await link.close()
 
@@ -76,13 +79,17 @@ class ModbusDriver:
         reading = self._readings[poll.request]
         if reading.whole:
             part = reading.parts[0]
+            unit = part.block.unit
             try:
-                answer = await self._send(part.block.unit, part.request)
+                if self._direct is None:
+                    answer = await self._send(unit, part.request)
+                else:
+                    answer = await self._direct.ask(unit.number, part.request, unit.timeout)
             except DeviceTimeout as error:
-                self._by_unit[part.block.unit.number].note(error)
+                self._by_unit[unit.number].note(error)
                 raise
             except DeviceRefused as error:
-                self._by_unit[part.block.unit.number].note(error)
+                self._by_unit[unit.number].note(error)
                 if error.code not in DIVIDES or not part.halves():
                     raise
                 reading.refuse(part, error.code, _now())

@@ -12,6 +12,7 @@ import socket
 import ssl
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final, cast
 
 from drivers.modbus import mbap
@@ -22,6 +23,7 @@ from edge.text import Text
 
 STRIKES: Final = 5  # wrong answers in a row after which the connection is replaced
 SILENCE: Final = 10  # time-outs in a row without a single byte after which it is replaced
+FRAMED: Final = 256  # requests remembered ready to send
 LATE: Final = 256  # a transaction so many back is an answer that came late, not a wrong one
 
 
@@ -111,9 +113,20 @@ class Link(asyncio.Protocol):
         self._fail(error)
 
 
-_pack = mbap.HEADER.pack
-_Asked = tuple[asyncio.Future[bytes], bytes, int, float, int, Request, float]
-"""Who waits, how the frame that answers begins, its length, until when; unit, request, time-out."""
+@dataclass(frozen=True, slots=True)
+class _Framed:
+    """A request to one unit, ready but for its transaction: what follows that in the frame, how the
+    frame of its answer goes on after the transaction, and how long that frame is."""
+
+    unit: int
+    request: Request
+    tail: bytes
+    begins: bytes
+    size: int
+
+
+_Asked = tuple[asyncio.Future[bytes], _Framed, float, float]
+"""Who waits and for what, until when (loop time), and how long that was."""
 
 
 class TcpLink(Link):
@@ -129,6 +142,7 @@ class TcpLink(Link):
         self._stream = mbap.Unwrapper()
         self._transaction = 0
         self._asked: dict[bytes, _Asked] = {}  # by transaction, as it stands in the frame
+        self._framed: dict[int, _Framed] = {}
         self._new_future = self._loop.create_future
         self._write: Callable[[bytes], None] = _not_open
 
@@ -139,32 +153,45 @@ class TcpLink(Link):
     def ask(self, unit: int, request: Request, timeout: float) -> asyncio.Future[bytes]:
         if self._down is not None:
             raise LinkDown(self._down.reason)
-        body, head, size = request
+        framed = self._framed.get(id(request))
+        if framed is None or framed.unit != unit:
+            framed = self._frame(unit, request)
         self._transaction = transaction = self._transaction % 0xFFFF + 1
-        begins = _pack(transaction, 0, size + 1, unit) + head
+        key = transaction.to_bytes(2, "big")
         asked, future, deadline = self._asked, self._new_future(), self._time() + timeout
         if len(asked) > self._pipeline:
             self._forget_cancelled()
-        asked[begins[:2]] = (future, begins, size + 7, deadline, unit, request, timeout)
-        self._write(_pack(transaction, 0, len(body) + 1, unit) + body)
+        asked[key] = (future, framed, deadline, timeout)
+        self._write(key + framed.tail)
         if self._timer_at > deadline:
             self._set_timer(deadline)
         return future
 
+    def _frame(self, unit: int, request: Request) -> _Framed:
+        """Make it ready and remember it by identity: polls ask the same request again and again."""
+        if len(self._framed) >= FRAMED:
+            self._framed.clear()
+        tail = mbap.wrap(0, unit, request.pdu)[2:]
+        begins = mbap.HEADER.pack(0, 0, request.size + 1, unit)[2:] + request.head
+        framed = _Framed(unit, request, tail, begins, request.size + mbap.HEADER.size)
+        self._framed[id(request)] = framed  # which holds the request, so that its id stays its own
+        return framed
+
     def data_received(self, data: bytes) -> None:
         self._silent = 0
-        asked = self._asked.get(data[:2])
-        if (  # the usual case: one whole answer and nothing else
-            asked is not None
-            and len(data) == asked[2]
-            and data.startswith(asked[1])
-            and not self._stream.rest
-            and not asked[0].done()
-        ):
-            del self._asked[data[:2]]
-            self._strikes = 0
-            asked[0].set_result(data[7:])
-            return
+        asked = self._asked.pop(data[:2], None)
+        if asked is not None:
+            future, framed, _, _ = asked
+            if (  # the usual case: one whole answer and nothing else
+                data.startswith(framed.begins, 2)
+                and len(data) == framed.size
+                and not self._stream.rest
+                and not future.done()
+            ):
+                self._strikes = 0
+                future.set_result(data[7:])
+                return
+            self._asked[data[:2]] = asked
         try:
             frames = self._stream.feed(data)
         except mbap.Garbled:
@@ -182,7 +209,8 @@ class TcpLink(Link):
             else:
                 self._strike()
             return
-        future, *_, unit, request, _ = asked
+        future, framed, _, _ = asked
+        unit, request = framed.unit, framed.request
         if frame.unit == unit:
             if answers(request, frame.pdu):
                 self._strikes = 0
@@ -199,7 +227,7 @@ class TcpLink(Link):
     def _on_timer(self) -> None:
         now, following = self._time(), math.inf
         self._forget_cancelled()
-        for key, (future, _, _, deadline, unit, _, timeout) in list(self._asked.items()):
+        for key, (future, framed, deadline, timeout) in list(self._asked.items()):
             if deadline > now:
                 following = min(following, deadline)
                 continue
@@ -208,7 +236,7 @@ class TcpLink(Link):
                 self._drop(silent(self.peer, self._silent))
                 return
             del self._asked[key]
-            future.set_exception(DeviceTimeout(no_answer(unit, self.peer, timeout)))
+            future.set_exception(DeviceTimeout(no_answer(framed.unit, self.peer, timeout)))
             if self._stream.rest:  # half a frame, which would swallow what comes next
                 self._strike()
         if following < math.inf:
