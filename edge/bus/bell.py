@@ -18,17 +18,18 @@ class Bell:
         self._now = now
         self._timer: asyncio.TimerHandle | None = None
         self._at = inf  # when the timer rings
-        self._waiting: dict[int, tuple[float, asyncio.Future[None]]] = {}
+        self.waiting: dict[int, tuple[float, asyncio.Future[None]]] = {}  # by lane: until when
 
     async def wait(self, lane: int, until: float) -> None:
         """Return at `until`, when rung for, or now and then for nothing."""
         sleeper = asyncio.get_running_loop().create_future()
-        self._waiting[lane] = until, sleeper
-        self.set(until)
+        self.waiting[lane] = until, sleeper
+        if until < self._at:
+            self.set(until)
         try:
             await sleeper
         finally:
-            self._waiting.pop(lane, None)
+            self.waiting.pop(lane, None)
 
     def set(self, until: float) -> None:
         """Ring not later than `until`."""
@@ -39,14 +40,10 @@ class Bell:
         pause = max(until - self._now(), 0.0)
         self._timer = asyncio.get_running_loop().call_later(pause, self._ring)
 
-    def others_wait(self) -> bool:
-        """Whether anybody waits, and so may take what comes due while the caller is busy."""
-        return bool(self._waiting)
-
     def ring(self, lane: int) -> None:
         """Wake one lane, if it waits."""
-        if lane in self._waiting:
-            _, sleeper = self._waiting.pop(lane)
+        if lane in self.waiting:
+            _, sleeper = self.waiting.pop(lane)
             if not sleeper.done():
                 sleeper.set_result(None)
 
@@ -58,5 +55,5 @@ class Bell:
 
     def _ring(self) -> None:
         self._timer, self._at = None, inf
-        if self._waiting:  # lane 0 last, except for what only it can do and what it waits for
-            self.ring(min(self._waiting, key=lambda lane: (self._waiting[lane][0], -lane)))
+        if self.waiting:  # lane 0 last, except for what only it can do and what it waits for
+            self.ring(min(self.waiting, key=lambda lane: (self.waiting[lane][0], -lane)))

@@ -105,11 +105,10 @@ class Devices:
 
     def answered(self, device: DeviceState, now: float) -> None:
         """The device is there: after an answer, a refusal, or a value that nobody asked for."""
-        new = not device.seen
-        device.last_answer = now
-        if not (device.failures or new) and device.online:
-            return  # as nearly always
-        lost = device.lost
+        if device.well:
+            device.last_answer = now
+            return
+        new, lost = not device.seen, device.lost
         device.answered(now)
         if device.online and not lost:
             if new:
@@ -179,6 +178,7 @@ class Devices:
         self._down_since = now
         self._events.emit(LINK_DOWN, bus=self._bus, reason=reason)
         for device in self.states.values():
+            device.well = False
             if device.online:
                 device.online = False
                 device.offline_since = now

@@ -42,13 +42,10 @@ class Mailbox:
 
     def __init__(self, lost: Callable[[str], bool], free_at: Callable[[str, float], float]) -> None:
         self._lost, self._free_at = lost, free_at
-        self._letters: dict[str, Letter] = {}
+        self.letters: dict[str, Letter] = {}  # by point
         self.wake: Callable[[], None] = lambda: None
         self._empty = asyncio.Event()
         self._empty.set()
-
-    def __len__(self) -> int:
-        return len(self._letters)
 
     def put(self, write: Write, now: float, *, urgent: bool = False) -> None:
         """Ask for a write; an older one for the same point is replaced and loses its place.
@@ -56,11 +53,11 @@ class Mailbox:
         Who asks for what is on its way already changes nothing.
         """
         urgent |= write.slot == Slot.PROTECT
-        old = self._letters.get(write.point)
+        old = self.letters.get(write.point)
         if old is not None and _same(old.write, write) and old.urgent >= urgent:
             return
-        self._letters.pop(write.point, None)
-        self._letters[write.point] = Letter(write, now, urgent)
+        self.letters.pop(write.point, None)
+        self.letters[write.point] = Letter(write, now, urgent)
         self._empty.clear()
         self.wake()
 
@@ -70,7 +67,7 @@ class Mailbox:
 
     def next(self, now: float) -> Letter | None:
         """The oldest letter that may be tried now."""
-        for letter in self._letters.values():
+        for letter in self.letters.values():
             if self._due(letter, now) <= now:
                 return letter
         return None
@@ -86,12 +83,12 @@ class Mailbox:
 
     def next_due(self, now: float) -> float:
         """When the next waiting letter may be tried, inf when there is none."""
-        return min((self._due(x, now) for x in self._letters.values()), default=math.inf)
+        return min((self._due(x, now) for x in self.letters.values()), default=math.inf)
 
     def done(self, letter: Letter) -> None:
         """Forget a letter, unless a newer one took its place meanwhile."""
-        if self._letters.get(letter.write.point) is letter:
-            del self._letters[letter.write.point]
+        if self.letters.get(letter.write.point) is letter:
+            del self.letters[letter.write.point]
             self._look()
 
     def postpone(self, letter: Letter, until: float) -> None:
@@ -100,12 +97,12 @@ class Mailbox:
         self._look()
 
     def _look(self) -> None:
-        if all(letter.retry_at == PARKED for letter in self._letters.values()):
+        if all(letter.retry_at == PARKED for letter in self.letters.values()):
             self._empty.set()
 
     def hurry(self, device: str) -> None:
         """Try a device's postponed letters at once: it answers again."""
-        for letter in self._letters.values():
+        for letter in self.letters.values():
             if letter.write.device == device:
                 letter.retry_at, letter.tries = 0.0, 0
                 self._empty.clear()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 from edge.bus.bell import Bell
@@ -168,47 +169,49 @@ class BusRunner:
 
     async def _lane(self, driver: Driver, lane: int) -> None:
         """Do what is due, one thing after the other, for ever."""
+        schedule, devices = self._schedule, self._devices
         while True:
-            if lane == WRITER:
-                await self._write(driver)
-            planned = self._schedule.pop(self._soon())
-            if planned is None:
-                await self._rest(lane)
+            # What is due a little later is due now: else we would wait for it in tiny steps.
+            soon = self._clock.now() + EARLY
+            until = inf
+            if lane == WRITER and (self.mailbox.letters or self._asked or devices.probe_at < inf):
+                soon, until = await self._write(driver, soon)
+            planned = schedule.pop(soon)
+            if planned is not None:
+                self._leave()
+                await self._poll(driver, planned)
                 continue
-            self._leave()
-            await self._poll(driver, planned)
+            until = min(until, schedule.next_due())
+            if until > soon:
+                await self._bell.wait(lane, until)
 
-    def _soon(self) -> float:
-        """What is due until then is due now: else we would wait for the rest in tiny steps."""
-        return self._clock.now() + EARLY
+    async def _write(self, driver: Driver, soon: float) -> tuple[float, float]:
+        """What goes before polls: some writes, what a person asks, one probe.
 
-    async def _rest(self, lane: int) -> None:
-        until = self._schedule.next_due()
-        if lane == WRITER:
-            letter = self.mailbox.next_due(self._soon())
-            until = min(until, letter, self._devices.probe_at)
-            if until <= self._soon() or self._asked:
-                return
-        await self._bell.wait(lane, until)
-
-    async def _write(self, driver: Driver) -> None:
-        """What goes before polls: some writes, what a person asks, one probe."""
+        Returns what is soon by now, and when something of it is due next.
+        """
         for _ in range(WRITES_IN_A_ROW):
-            letter = self.mailbox.next(self._soon()) if len(self.mailbox) else None
+            letter = self.mailbox.next(soon)
             if letter is None:
                 break
             self._leave()
             await self._writing.carry(driver, letter)
+            soon = self._clock.now() + EARLY
         if self._asked:
             self._leave()
             await self._answer(driver)
-        if self._devices.probe_at <= self._soon():
+            soon = self._clock.now() + EARLY
+        if self._devices.probe_at <= soon:
             self._leave()
             await self._probe(driver)
+            soon = self._clock.now() + EARLY
+        if self._asked:
+            return soon, soon
+        return soon, min(self._devices.probe_at, self.mailbox.next_due(soon))
 
     def _leave(self) -> None:
         """Others look after the polls while this lane is busy."""
-        if self._bell.others_wait():
+        if self._bell.waiting:
             self._bell.set(self._schedule.next_due())
 
     async def _poll(self, driver: Driver, planned: Planned) -> None:

@@ -31,6 +31,7 @@ class DeviceState:
     meter: Meter = field(default_factory=Meter)
     online: bool = True
     lost: bool = False
+    well: bool = False  # online, and its last answer was one
     failures: int = 0
     offline_since: float = 0.0
     reason: Text | None = None  # why it was lost last
@@ -47,6 +48,7 @@ class DeviceState:
 
     def silent(self, now: float) -> None:
         """Count a failure. Whoever was never there is lost with the first one."""
+        self.well = False
         self.failures += 1
         if self.failures >= LOST_AFTER or not self.seen:
             self.lost = True
@@ -63,6 +65,8 @@ class DeviceState:
 
     def answered(self, now: float) -> None:
         """Whatever it said, it is there."""
+        self.well = True
+        self.last_answer = now
         self.rested(now)
         self.failures = 0
         self.lost = False
@@ -185,5 +189,7 @@ def next_turn(due: float, period: float, phase: float, now: float) -> tuple[floa
     turn = ((now / period - phase) // 1 + 1 + phase) * period
     if turn - now < 1e-6 * period:  # rounding: `now` is the turn that was just taken
         turn += period
+    if turn - due < 1.5 * period:
+        return turn, 0  # as nearly always
     missed = round((turn - due) / period) - 1
     return turn, max(missed, 0) if abs((due / period - phase) % 1.0) < 1e-6 else 0

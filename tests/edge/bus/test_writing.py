@@ -43,7 +43,7 @@ def test_a_write_that_may_have_been_done_is_read_back_and_not_repeated(
             assert len([point for _, point in case.line.asked if point == P0]) == 1
             assert written(case) == ([7.0] if outcome == "lost" else [])
             assert case.sink.acknowledged == [(P0, 7.0)]
-            assert len(case.runner.mailbox) == 0
+            assert len(case.runner.mailbox.letters) == 0
             assert case.events.counts["write-unverified"] == 0
 
     run_virtual(main)
@@ -303,6 +303,6 @@ def test_who_asks_again_for_what_is_on_its_way_changes_nothing() -> None:
         assert box.next(now()) is first
         box.put(Write("d0", P0, math.nan, 5), now())
         assert box.next(now()) is not first
-        assert len(box) == 1
+        assert len(box.letters) == 1
 
     run_virtual(main)
