@@ -111,6 +111,7 @@ class Controller:
         self.view = AppView(self, kinds)
         self.recorded: asyncio.Future[int] | None = None  # the journal's promise for an answer
         self._directory_gone = False
+        self._written = 0  # writes whose counts are kept
         self._notify = Notify()
         self._fed = 0.0
         self._last = 0.0
@@ -305,7 +306,10 @@ class Controller:
 
     def _keep(self) -> None:
         retain.save(self.journal, self.clock, self.scan)
-        retain.save_writes(self.journal, self.buses.values())
+        written = sum(runner.writes for runner in self.buses.values())
+        if written != self._written:
+            self._written = written
+            retain.save_writes(self.journal, self.buses.values())
 
     def _learned(self) -> None:
         """A driver keeps something else of a device than before."""

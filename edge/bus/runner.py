@@ -68,7 +68,6 @@ class BusRunner:
             lambda device: self.devices[device].lost,
             lambda point, now: self.budgets[point].free_at(now),
         )
-        self.since = clock.now()
         self._sink, self._clock, self._events = sink, clock, events
         self._planned = [
             Planned(0.0, i, p, index[p.points[0]], self.devices[p.device], phase(p))
@@ -156,13 +155,16 @@ class BusRunner:
     async def _serve(self, driver: Driver) -> None:
         self._schedule.start(self._clock.now())  # also polls that were under way when all broke
         try:
-            if self.lanes == 1:
-                await self._lane(driver, WRITER)  # for ever
-            # Lanes share one connection and end with it, so they are this task's own children.
+            # Lanes share one connection and end with it, so they are this task's own children; the
+            # first is the task itself.
             async with asyncio.TaskGroup() as group:
-                for lane in range(self.lanes):
+                for lane in range(1, self.lanes):
                     group.create_task(self._lane(driver, lane), name=f"{self.bus.id} {lane}")
+                await self._lane(driver, WRITER)
         except ExceptionGroup as failed:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError from failed
             raise failed.exceptions[0] from None  # the others only ended with it
         finally:
             self._bell.stop()

@@ -165,3 +165,23 @@ def test_what_drivers_learned_is_kept_and_can_be_looked_at(tmp_path: Path) -> No
     assert read_drivers(tmp_path / "state") == {"plant": {"booster": learned}}
     assert sorted((tmp_path / "state").iterdir()) == before
     assert read_drivers(tmp_path / "nowhere") == {}
+
+
+def test_writes_are_counted_over_restarts(tmp_path: Path) -> None:
+    """How often an output was written in its life: the next process goes on counting."""
+
+    async def story(stage: Stage) -> None:
+        await asyncio.sleep(3)
+        stage.fault("fire_main", "pressure_low")
+        await asyncio.sleep(10)
+        budgets = stage.controller.buses["plant"].budgets
+        before = budgets["io.buzzer"].count
+        assert before >= 1
+        await stage.stop()
+        await stage.start()
+        await asyncio.sleep(5)
+        again = stage.controller.buses["plant"].budgets
+        assert again is not budgets
+        assert again["io.buzzer"].count >= before
+
+    play(tmp_path, story)
