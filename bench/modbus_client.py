@@ -98,7 +98,7 @@ async def _rounds(asks: list[Asks], measure: Measure) -> None:
 
 async def ours(port: int, connections: int, measure: Measure) -> None:
     """Our driver, by its port alone."""
-    bus = MODBUS.bus.model_validate({"tcp": f"127.0.0.1:{port}"})
+    bus = MODBUS.bus.model_validate({"tcp": f"127.0.0.1:{port}", "timeout": "10s"})
     inf = float("inf")
     points = tuple(
         FieldPoint(f"r{i}", MODBUS.point.model_validate({"holding": i}), 1.0, 0.0, -inf, inf,
