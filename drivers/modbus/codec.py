@@ -101,7 +101,7 @@ class Decoder:
         self._possible = np.ones(n, np.bool_)
         self._below = np.ones(n, np.bool_)
         self._clean = False
-        self._last = b""
+        self._answer = bytearray()  # the last one; the groups look into it
         self._groups = [_BitGroup(cells, start)] if bits else _register_groups(cells, start)
         changes = (self._scale, self._offset, self._low, self._high)
         self._as_sent = all(change is None for change in changes)
@@ -112,13 +112,17 @@ class Decoder:
         NaN, infinity, wrong digits and what lies outside `low` to `high` become RANGE, sentinels
         SENSOR; where there is no number, the value is NaN.
         """
-        if pdu == self._last:  # most answers repeat the one before
+        if pdu == self._answer:  # most answers repeat the one before
             return
-        self._last = pdu
+        if len(pdu) != len(self._answer):
+            self._answer = bytearray(len(pdu))
+            for group in self._groups:
+                group.look(self._answer, self.values)
+        self._answer[:] = pdu
         values = self.values
         absent = []
         for group in self._groups:
-            places = group.fill(pdu, values)
+            places = group.fill()
             if places is not None:
                 absent.append(places)
         if self._as_sent and self._clean and not absent:
@@ -249,7 +253,10 @@ def _swap(data: bytes, order: Order) -> bytes:
 
 
 class _Group:
-    """Cells of one type inside an answer: where their bytes are and where their values go."""
+    """Cells of one type inside an answer: where their bytes are and where their values go.
+
+    The views on both are made once, by `look`: making them costs as much as using them.
+    """
 
     def __init__(self, cells: Sequence[Cell], start: int, where: Sequence[int]) -> None:
         self._kind = cells[0].type
@@ -265,7 +272,6 @@ class _Group:
         index = [2 + 2 * (c.at - start) + p for c in cells for p in wire_places(2 * count, c.order)]
         self._index = np.array(index, np.intp)
         self._scratch = np.zeros(len(index), np.uint8)
-        self._view: NDArray[Any] = self._scratch.view("<" + self._shape)
         self._shift = np.array([c.bit or 0 for c in cells], np.uint16)
         self._mask = np.array([bit_mask(c) >> (c.bit or 0) for c in cells], np.uint16)
         pairs = [(i, _pattern(c, s)) for i, c in enumerate(cells) for s in c.sentinel]
@@ -273,19 +279,33 @@ class _Group:
         self._absent = np.array([p for _, p in pairs], np.dtype(self._unsigned()))
         self._sentinel = bool(pairs)
         self._plain = self._kind in _PLAIN
+        self._data: NDArray[np.uint8]
+        self._raw: NDArray[Any]
+        self._values: Floats
+        self._mine: Floats | None
 
     def _unsigned(self) -> str:
         return self._shape if self._shape[0] == "f" else "u" + self._shape[1]
 
-    def fill(self, pdu: bytes, values: Floats) -> NDArray[np.intp] | None:
-        """Write the raw numbers and return the places in `values` that hold a sentinel, if any."""
+    def look(self, answer: bytearray, values: Floats) -> None:
+        """From now on `fill` takes from `answer` and brings to `values`."""
+        self._data = np.frombuffer(answer, np.uint8)
+        self._raw = self._scratch.view("<" + self._shape)
         if self._wire is not None:
-            raw = np.frombuffer(pdu, self._wire, self._count, self._start)
+            self._raw = np.frombuffer(answer, self._wire, self._count, self._start)
+        self._values = values
+        self._mine = values[self._where] if isinstance(self._where, slice) else None
+
+    def fill(self) -> NDArray[np.intp] | None:
+        """Write the raw numbers and return the places in the values that hold a sentinel."""
+        raw = self._raw
+        if self._wire is None:
+            np.take(self._data, self._index, out=self._scratch, mode="clip")
+        numbers = raw if self._plain else self._convert(raw)
+        if self._mine is not None:
+            self._mine[:] = numbers
         else:
-            data = np.frombuffer(pdu, np.uint8)
-            np.take(data, self._index, out=self._scratch, mode="clip")
-            raw = self._view
-        values[self._where] = raw if self._plain else self._convert(raw)
+            self._values[self._where] = numbers
         if not self._sentinel:
             return None
         found = self._places[self._sentinels(raw)]
@@ -312,10 +332,13 @@ class _BitGroup:
         self._bytes = np.array([2 + (c.at - start) // 8 for c in cells], np.intp)
         self._shift = np.array([(c.at - start) % 8 for c in cells], np.uint8)
 
-    def fill(self, pdu: bytes, values: Floats) -> NDArray[np.intp] | None:
+    def look(self, answer: bytearray, values: Floats) -> None:
+        """As `_Group.look`."""
+        self._data, self._values = np.frombuffer(answer, np.uint8), values
+
+    def fill(self) -> NDArray[np.intp] | None:
         """As `_Group.fill`; a bit has no sentinel."""
-        data = np.frombuffer(pdu, np.uint8)
-        values[:] = (data[self._bytes] >> self._shift) & 1
+        self._values[:] = (self._data[self._bytes] >> self._shift) & 1
         return None
 
 
