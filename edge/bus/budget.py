@@ -25,7 +25,7 @@ class Budget:
         self._interval = output.write_interval if output is not None else 0.0
         self._today: deque[float] | None = None
         if output is not None and output.eeprom:
-            self._today = deque(maxlen=EEPROM_WRITES)
+            self._today = deque(maxlen=EEPROM_WRITES + 1)  # one more, for a refund
         self._last = float("-inf")
         self._told = False
 
@@ -34,7 +34,7 @@ class Budget:
         free = self._last + self._interval
         if self._today is None or len(self._today) < EEPROM_WRITES:
             return free
-        renewed = self._today[0] + DAY
+        renewed = self._today[-EEPROM_WRITES] + DAY
         if renewed > now and not self._told:
             self._told = True
             self._events.emit(WRITES_SPENT, point=self._point, most=EEPROM_WRITES)

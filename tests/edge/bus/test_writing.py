@@ -306,3 +306,16 @@ def test_who_asks_again_for_what_is_on_its_way_changes_nothing() -> None:
         assert len(box.letters) == 1
 
     run_virtual(main)
+
+
+def test_a_refused_protection_gives_back_what_it_took() -> None:
+    """However often it is refused, what was written today is not forgotten."""
+    budget = Budget(P0, output(eeprom=True), Events())
+    for k in range(EEPROM_WRITES):
+        budget.spend(float(k))
+    for _ in range(2 * EEPROM_WRITES):
+        budget.spend(100.0)
+        budget.refund()
+    assert (budget.count, budget.free_at(200.0)) == (EEPROM_WRITES, DAY)
+    budget.spend(300.0)
+    assert budget.free_at(300.0) == 1.0 + DAY
