@@ -104,6 +104,12 @@ POLL_REFUSED = _event(
     "设备 {device} 拒绝 {poll}: {reason}; 请核对寄存器表",
     "device {device} refuses {poll}: {reason}; compare the register map",
 )  # fmt: skip
+POLL_SILENT = _event(
+    "poll-silent", "warning",
+    "设备 {device} 不应答 {poll}, 其余照常应答: {reason}; 请核对点表, 或减少一次读取的数量",
+    "device {device} does not answer {poll}, though it answers others: {reason}; compare its map, "
+    "or let it be asked for less at once",
+)  # fmt: skip
 REGISTER_REFUSED = _event(
     "register-refused", "warning",
     "设备 {device} 没有 {register} ({points}), 其余照常读取; 请核对寄存器表和 base, 或删除该点",

@@ -10,29 +10,37 @@ import asyncio
 from collections.abc import Callable
 from math import inf
 
+EARLY = 0.0005  # seconds by which a timer may end too early: those of uvloop count milliseconds
+WRITER = 0  # the lane that writes, probes and asks for a person; the others only poll
+
 
 class Bell:
-    """Lanes are numbered from 0; each waits at most once at a time. `now` is the bus's clock."""
+    """Lanes are numbered from 0; each waits at most once at a time. `now` is the bus's clock.
+
+    `own` is when the writer has something to do that no other lane can do for it.
+    """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._timer: asyncio.TimerHandle | None = None
         self._at = inf  # when the timer rings
+        self.own = inf
         self.waiting: dict[int, tuple[float, asyncio.Future[None]]] = {}  # by lane: until when
 
     async def wait(self, lane: int, until: float) -> None:
         """Return at `until`, when rung for, or now and then for nothing."""
         sleeper = asyncio.get_running_loop().create_future()
         self.waiting[lane] = until, sleeper
-        if until < self._at:
-            self.set(until)
+        self.set(until)
         try:
             await sleeper
         finally:
             self.waiting.pop(lane, None)
 
     def set(self, until: float) -> None:
-        """Ring not later than `until`."""
+        """Ring not later than `until`, nor than the writer needs."""
+        if self.own < until and WRITER in self.waiting:
+            until = self.own
         if until >= self._at:
             return
         self.stop()
@@ -55,5 +63,7 @@ class Bell:
 
     def _ring(self) -> None:
         self._timer, self._at = None, inf
-        if self.waiting:  # lane 0 last, except for what only it can do and what it waits for
+        if WRITER in self.waiting and self.own <= self._now() + EARLY:
+            self.ring(WRITER)
+        elif self.waiting:  # the writer last: it may be needed for a write any moment
             self.ring(min(self.waiting, key=lambda lane: (self.waiting[lane][0], -lane)))

@@ -16,7 +16,14 @@ from edge.bus.schedule import Allowance, DeviceState, Planned, Schedule
 from edge.clock import Clock
 from edge.driver import Write
 from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, DriverError, LinkDown
-from edge.events import DEVICE_OFFLINE, DEVICE_ONLINE, LINK_DOWN, LINK_UP, Events
+from edge.events import (
+    DEVICE_OFFLINE,
+    DEVICE_ONLINE,
+    LINK_DOWN,
+    LINK_UP,
+    POLL_SILENT,
+    Events,
+)
 from edge.image import quality
 from edge.image.image import Bits, Floats
 from edge.text import Text
@@ -75,6 +82,7 @@ class Devices:
         self._meter, self._sink, self._clock, self._events = meter, sink, clock, events
         self._allowance = Allowance()
         self._down_since = clock.now()
+        self._answers = 0  # of the bus, when it was connected
 
     async def ask(self, device: DeviceState, request: Awaitable[T]) -> T:
         """Wait for a request, count it and see what it says of its device; raises what it does."""
@@ -89,7 +97,7 @@ class Devices:
             elif lost or not isinstance(error, LinkDown):
                 if lost:  # a gateway may hang up on whoever asks for a dead device: that counts too
                     self._allowance.spend(began, now - began)
-                self.silent(device, error, now)
+                self.silent(device, error, began, now)
             raise
         now = self._clock.now()
         device.meter.answered(now - began)
@@ -121,12 +129,15 @@ class Devices:
         self._sink.online(device.id, True, now)
         self._schedule.resume(device, now)
         self._mailbox.hurry(device.id)
+        for other in self.states.values() if lost else ():
+            if other.lost:
+                other.hurry(now)
         self._next_probe()
 
-    def silent(self, device: DeviceState, error: DriverError, now: float) -> None:
+    def silent(self, device: DeviceState, error: DriverError, began: float, now: float) -> None:
         """The device did not answer, or with something that is no answer."""
         known = device.lost
-        device.silent(now)
+        device.silent(began, now)
         if device.lost and not known:
             self._lose(device, error.reason, now)
         self._next_probe()
@@ -150,6 +161,7 @@ class Devices:
     def _next_probe(self) -> None:
         times = (device.retry_at for device in self.states.values() if device.lost)
         self.probe_at = max(min(times, default=math.inf), self._allowance.free_at)
+        self._mailbox.wake()
 
     def to_probe(self) -> DeviceState:
         """The device whose turn it is at `probe_at`; it is left alone no longer."""
@@ -158,12 +170,28 @@ class Devices:
         device.rested(self._clock.now())
         return device
 
+    def leave(self, planned: Planned, error: DriverError, began: float, now: float) -> float:
+        """A poll that stays silent while its device answers others; when it may be tried again."""
+        self._allowance.spend(began, now - began)
+        self._sink.failed(planned.first, len(planned.poll.points), quality.COMM, now)
+        if not planned.told:
+            planned.told = True
+            self._events.emit(
+                POLL_SILENT, device=planned.device.id, poll=planned.poll.label, reason=error.reason
+            )
+        return max(now + planned.pause, self._allowance.free_at)
+
     # The link, and with it all of them.
+
+    @property
+    def proven(self) -> bool:
+        """Whether anything was answered since the last connect."""
+        return self.up and self._meter.answers > self._answers
 
     def link_up(self) -> None:
         """The bus is connected: who answers will show."""
         now = self._clock.now()
-        self.up = True
+        self.up, self._answers = True, self._meter.answers
         if self.down_reason is not None:
             self._events.emit(LINK_UP, bus=self._bus, lasted=now - self._down_since)
         self.down_reason = None

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from edge.bus.schedule import DeviceState
 from edge.driver import Write
 from edge.image.slots import Slot
 
@@ -20,7 +21,8 @@ PARKED = math.inf
 class Letter:
     """One write, when it was asked for and what became of it so far.
 
-    `tries` counts its failures. `unsure`: the device may have carried it out, nobody knows.
+    `tries` counts its failures, `breaks` how often the link ended with it in a row. `unsure`: the
+    device may have carried it out, nobody knows.
     `urgent`: it waits for no budget, and once not even for a silent device.
     """
 
@@ -29,19 +31,21 @@ class Letter:
     urgent: bool
     retry_at: float = 0.0
     tries: int = 0
+    breaks: int = 0
     unsure: bool = False
 
 
 class Mailbox:
-    """The newest value for each point of one bus. `wake` is called when something is put.
+    """The newest value for each point of one bus. `wake` is called when there may be more to do.
 
-    `lost` says whether a device is silent: its writes wait until it answers again, else a dead
-    device with many outputs would take the bus. `free_at(point, now)` is when the budget of a point
-    allows the next write.
+    The writes of a lost device wait until it answers again, else a dead one with many outputs would
+    take the bus. `free_at(point, now)` is when the budget of a point allows the next write.
     """
 
-    def __init__(self, lost: Callable[[str], bool], free_at: Callable[[str, float], float]) -> None:
-        self._lost, self._free_at = lost, free_at
+    def __init__(
+        self, devices: Mapping[str, DeviceState], free_at: Callable[[str, float], float]
+    ) -> None:
+        self._devices, self._free_at = devices, free_at
         self.letters: dict[str, Letter] = {}  # by point
         self.wake: Callable[[], None] = lambda: None
         self._empty = asyncio.Event()
@@ -57,7 +61,10 @@ class Mailbox:
         if old is not None and _same(old.write, write) and old.urgent >= urgent:
             return
         self.letters.pop(write.point, None)
-        self.letters[write.point] = Letter(write, now, urgent)
+        self.letters[write.point] = letter = Letter(write, now, urgent)
+        if old is not None and old.urgent >= urgent:  # another value ends the link no less
+            letter.breaks = old.breaks
+            letter.retry_at = old.retry_at if old.breaks else 0.0
         self._empty.clear()
         self.wake()
 
@@ -66,16 +73,17 @@ class Mailbox:
         await self._empty.wait()
 
     def next(self, now: float) -> Letter | None:
-        """The oldest letter that may be tried now."""
-        for letter in self.letters.values():
-            if self._due(letter, now) <= now:
-                return letter
-        return None
+        """The oldest letter that may be tried now; those to failing devices come last."""
+        due = (letter for letter in self.letters.values() if self._due(letter, now) <= now)
+        return min(due, key=self._failures, default=None)
+
+    def _failures(self, letter: Letter) -> int:
+        return self._devices[letter.write.device].failures
 
     def _due(self, letter: Letter, now: float) -> float:
         if letter.urgent and not letter.tries:
             return letter.retry_at
-        if self._lost(letter.write.device):
+        if self._devices[letter.write.device].lost:
             return math.inf
         if letter.urgent or letter.unsure:  # to ask what the device holds wears out nothing
             return letter.retry_at
@@ -102,10 +110,16 @@ class Mailbox:
 
     def hurry(self, device: str) -> None:
         """Try a device's postponed letters at once: it answers again."""
-        for letter in self.letters.values():
-            if letter.write.device == device:
-                letter.retry_at, letter.tries = 0.0, 0
-                self._empty.clear()
+        for letter in self.of(device):
+            letter.tries = 0
+            if not letter.breaks:
+                letter.retry_at = 0.0
+            self._empty.clear()
+        self.wake()
+
+    def of(self, device: str) -> list[Letter]:
+        """The letters to one device."""
+        return [letter for letter in self.letters.values() if letter.write.device == device]
 
 
 def _same(a: Write, b: Write) -> bool:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from math import inf
 from typing import Any
 
-from edge.bus.bell import Bell
+from edge.bus.bell import EARLY, WRITER, Bell
 from edge.bus.budget import Budget
 from edge.bus.devices import Devices, Sink
 from edge.bus.host import BusHost
@@ -34,8 +34,6 @@ __all__ = ["BusRunner", "Sink", "spread"]
 
 WRITES_IN_A_ROW = 3
 RECONNECT_FIRST, RECONNECT_LONGEST = 1.0, 60.0
-EARLY = 0.0005  # seconds by which a timer may end too early: those of uvloop count milliseconds
-WRITER = 0  # the lane that writes, probes and asks for a person; the others only poll
 UNANSWERED = Text("读取被中断", "the reading was broken off")
 Question = Callable[[Driver], Awaitable[Any]]
 
@@ -64,10 +62,7 @@ class BusRunner:
         self.meter = Meter(self.lanes)
         self.devices = {d.id: DeviceState(d.id) for d in bus.devices}
         self.budgets = _Budgets(outputs or {}, events)
-        self.mailbox = Mailbox(
-            lambda device: self.devices[device].lost,
-            lambda point, now: self.budgets[point].free_at(now),
-        )
+        self.mailbox = Mailbox(self.devices, lambda point, now: self.budgets[point].free_at(now))
         self._sink, self._clock, self._events = sink, clock, events
         self._planned = [
             Planned(0.0, i, p, index[p.points[0]], self.devices[p.device], phase(p))
@@ -183,6 +178,8 @@ class BusRunner:
                 self._leave()
                 await self._poll(driver, planned)
                 continue
+            if lane == WRITER:
+                self._bell.own = until
             until = min(until, schedule.next_due())
             if until > soon:
                 await self._bell.wait(lane, until)
@@ -224,33 +221,45 @@ class BusRunner:
         except DriverError as error:
             now = self._clock.now()
             self._devices.count_failure(device, error, now - began)
-            if isinstance(error, LinkDown):
-                raise
+            planned.failing = True
             if isinstance(error, DeviceRefused):
                 self._refused(planned, error, now)
             else:
-                self._devices.silent(device, error, now)
-                # Tried again at once: one lost answer is not a lost device.
-                self._schedule.push(planned, now, after=0.0)
+                self._silent(planned, error, began, now)
             return
         now = self._clock.now()
         device.meter.answered(now - began)
         self.meter.answered(now - began)
-        planned.refused, planned.tries = False, 0
+        if planned.failing:
+            planned.works()
         self._devices.answered(device, now)
         self._sink.deliver(planned.first, sample.values, sample.quality, now)
         self._schedule.push(planned, now)
 
+    def _silent(self, planned: Planned, error: DriverError, began: float, now: float) -> None:
+        if isinstance(error, LinkDown) and not self._devices.proven:
+            planned.silences = max(planned.silences, 1)  # whoever was asked: let others be first
+            raise error
+        planned.silences += 1
+        self._devices.silent(planned.device, error, began, now)
+        at = now  # tried again at once: one lost answer is not a lost device
+        if planned.pause and not planned.device.lost:
+            at = self._devices.leave(planned, error, began, now)
+        if isinstance(error, LinkDown):
+            raise error
+        self._schedule.push(planned, now, after=at - now)
+
     def _refused(self, planned: Planned, error: DeviceRefused, now: float) -> None:
         self._devices.answered(planned.device, now)
+        planned.silences = 0
         if planned.tries < len(error.again):
             self._schedule.push(planned, now, after=error.again[planned.tries])
             planned.tries += 1
             return
         bits = quality.CONFIG if error.permanent else quality.COMM
         self._sink.failed(planned.first, len(planned.poll.points), bits, now)
-        if not planned.refused:
-            planned.refused = True
+        if not planned.told:
+            planned.told = True
             self._events.emit(
                 POLL_REFUSED,
                 device=planned.device.id,

@@ -16,6 +16,7 @@ from edge.text import Text
 BACK_OFF_FIRST = 10.0  # seconds until the first probe of a device that fell silent
 BACK_OFF_LONGEST = 300.0
 LOST_AFTER = 3  # failures in a row: of frames lost one in twenty, one in 8000 times by chance
+LATER = 1.0  # seconds by which what failed comes after the others when a bus is connected again
 SILENT_SHARE = 0.05  # of a bus's time that silent devices may take together
 
 
@@ -33,6 +34,7 @@ class DeviceState:
     lost: bool = False
     well: bool = False  # online, and its last answer was one
     failures: int = 0
+    failed_at: float = float("-inf")
     offline_since: float = 0.0
     reason: Text | None = None  # why it was lost last
     back_off: float = BACK_OFF_FIRST
@@ -46,9 +48,12 @@ class DeviceState:
         """Whether it has answered since the start."""
         return self.last_answer != float("-inf")
 
-    def silent(self, now: float) -> None:
-        """Count a failure. Whoever was never there is lost with the first one."""
+    def silent(self, began: float, now: float) -> None:
+        """Count a request that failed. Whoever was never there is lost with the first one."""
         self.well = False
+        if began < self.failed_at:
+            return  # it was under way when another one failed: the same silence
+        self.failed_at = now
         self.failures += 1
         if self.failures >= LOST_AFTER or not self.seen:
             self.lost = True
@@ -62,6 +67,10 @@ class DeviceState:
         if self.resting_since < now:
             self.meter.rested(now - self.resting_since)
         self.resting_since = float("inf")
+
+    def hurry(self, now: float) -> None:
+        """Another one is back, and perhaps for the same reason: it need not wait much longer."""
+        self.retry_at = min(self.retry_at, max(now, self.resting_since + BACK_OFF_FIRST))
 
     def answered(self, now: float) -> None:
         """Whatever it said, it is there."""
@@ -93,8 +102,9 @@ class Allowance:
 class Planned:
     """A poll with its next deadline. `phase` (0-1) spreads polls of one period evenly.
 
-    `tries` counts the refusals in a row. `queued`: it waits for its turn; else it is being read,
-    or parked. `again`: what is being read will be old, and must be read once more.
+    `tries` counts the refusals in a row, `silences` what else failed; both start anew when it works
+    again. `told`: this was reported. `queued`: it waits for its turn; else it is being read, or
+    parked. `again`: what is being read will be old, and must be read once more.
     """
 
     due: float
@@ -103,11 +113,24 @@ class Planned:
     first: int
     device: DeviceState
     phase: float
+    failing: bool = False
     tries: int = 0
-    refused: bool = False  # reported once, until it works again
+    silences: int = 0
+    told: bool = False
     overruns: int = 0
     queued: bool = False
     again: bool = False
+
+    def works(self) -> None:
+        """It was answered as it should be."""
+        self.failing = self.told = False
+        self.tries = self.silences = 0
+
+    @property
+    def pause(self) -> float:
+        """Seconds until it is tried again after a silence; as for a device, but for it alone."""
+        more = self.silences - LOST_AFTER
+        return min(BACK_OFF_FIRST * 2.0 ** min(more, 9), BACK_OFF_LONGEST) if more >= 0 else 0.0
 
 
 class Schedule:
@@ -119,11 +142,15 @@ class Schedule:
         self._heap: list[tuple[float, int, Planned]] = []
 
     def start(self, now: float) -> None:
-        """Everything is due now: after a connect the picture must be complete soon."""
+        """Everything is due now: after a connect the picture must be complete soon.
+
+        Except for what has failed: it may be what the other end hangs up on, so it comes last.
+        """
         for planned in self._planned:
-            planned.due, planned.queued, planned.again = now, True, False
+            later = max(planned.pause, LATER) if planned.silences else 0.0
+            planned.due, planned.queued, planned.again = now + later, True, False
             planned.device.parked.clear()
-        self._heap = [(now, planned.order, planned) for planned in self._planned]
+        self._heap = [(planned.due, planned.order, planned) for planned in self._planned]
         heapq.heapify(self._heap)
 
     def pop(self, now: float) -> Planned | None:
@@ -192,4 +219,5 @@ def next_turn(due: float, period: float, phase: float, now: float) -> tuple[floa
     if turn - due < 1.5 * period:
         return turn, 0  # as nearly always
     missed = round((turn - due) / period) - 1
-    return turn, max(missed, 0) if abs((due / period - phase) % 1.0) < 1e-6 else 0
+    place = due / period - phase
+    return turn, max(missed, 0) if abs(place - round(place)) < 1e-6 else 0

@@ -6,12 +6,13 @@ Called by the bus task, one letter at a time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from edge.bus.budget import Budget
 from edge.bus.devices import Devices, Sink
 from edge.bus.mailbox import PARKED, Letter, Mailbox
-from edge.bus.schedule import Schedule
+from edge.bus.schedule import BACK_OFF_LONGEST, Schedule
 from edge.clock import Clock
 from edge.driver import Driver
 from edge.errors import DeviceRefused, DriverError, LinkDown
@@ -46,7 +47,8 @@ class Writing:
                 await self._ask(driver, letter)
             else:
                 await self._write(driver, letter)
-        except LinkDown:
+        except LinkDown as error:
+            self._broke(letter, error)
             raise
         except DeviceRefused as error:
             self._refused(letter, error)
@@ -56,14 +58,15 @@ class Writing:
     async def _write(self, driver: Driver, letter: Letter) -> None:
         write = letter.write
         budget = self._budgets[write.point]
-        budget.spend(self._clock.now())
+        if wears := not math.isnan(write.value):  # letting go wears nothing out
+            budget.spend(self._clock.now())
         self.count += 1
         letter.unsure = True  # however this ends, unless the device says something
         try:
             await self._devices.ask(self._devices.states[write.device], driver.write((write,)))
         except DeviceRefused as error:
             letter.unsure = error.unsure
-            if not error.unsure:
+            if wears and not error.unsure:
                 budget.refund()
             raise
         self._done(letter)
@@ -95,7 +98,7 @@ class Writing:
 
     def _refused(self, letter: Letter, error: DeviceRefused) -> None:
         pauses, tries = error.again, letter.tries
-        letter.tries += 1
+        letter.tries, letter.breaks = tries + 1, 0
         if error.permanent:
             self._tell(letter, error)
             self._mailbox.postpone(letter, PARKED)
@@ -107,11 +110,23 @@ class Writing:
             self._mailbox.postpone(letter, self._clock.now() + pause)
 
     def _unanswered(self, letter: Letter, error: DriverError) -> None:
-        letter.tries += 1
+        letter.tries, letter.breaks = letter.tries + 1, 0
+        device = self._devices.states[letter.write.device]
         # The first time it is only unknown: perhaps it was done, and the answer got lost.
-        if letter.tries > 1 or letter.urgent or self._devices.states[letter.write.device].lost:
+        if letter.tries > 1 or letter.urgent or device.lost:
             self._tell(letter, error)
+        if letter.urgent and device.lost:  # asked once, not once for each of its outputs
+            for other in self._mailbox.of(device.id):
+                other.tries = max(other.tries, 1)
+                self._tell(other, error)
         self._mailbox.postpone(letter, self._clock.now() + UNKNOWN_RETRY)
+
+    def _broke(self, letter: Letter, error: LinkDown) -> None:
+        letter.breaks += 1
+        if letter.breaks > 1:  # it may be what the other end hangs up on
+            self._tell(letter, error)
+        pause = min(BUSY_FIRST * 2.0 ** min(letter.breaks - 1, 9), BACK_OFF_LONGEST)
+        self._mailbox.postpone(letter, self._clock.now() + pause)
 
     def _tell(self, letter: Letter, error: DriverError) -> None:
         """Once per outage, whatever is asked for meanwhile."""

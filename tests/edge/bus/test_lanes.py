@@ -10,6 +10,7 @@ import pytest
 from edge.driver import Write
 from edge.errors import LinkDown
 from tests.edge.bus.line import ANSWER, WORD, Case, now
+from tests.support.records import output
 from tests.support.virtual_loop import run_virtual
 
 
@@ -140,5 +141,43 @@ def test_a_bug_in_a_lane_ends_the_bus_task() -> None:
         assert task is not None
         assert task.cancelling() == 0  # else nobody would start it anew
         assert len(asyncio.all_tasks()) == 2  # of the test
+
+    run_virtual(main)
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3, 6])
+def test_a_write_that_had_to_wait_is_not_forgotten_for_a_poll(lanes: int) -> None:
+    """Polls every 20 s and a write due in one: it goes when it is due, whoever polls meanwhile."""
+
+    async def main() -> None:
+        case = Case(3, period=20.0, pipeline=lanes, outputs={"d0.p0": output(write_interval=1.0)})
+        async with case:
+            await asyncio.sleep(30.0)
+            for _ in range(80):
+                case.put("d0.p0", now())
+                await asyncio.sleep(0.1)
+                case.put("d0.p0", now())
+                await asyncio.sleep(20.4)
+        times = [at for at, _, _ in case.line.writes]
+        waits = [b - a for a, b in zip(times[::2], times[1::2], strict=True)]
+        assert max(waits) <= 1.0 + 2 * ANSWER
+
+    run_virtual(main)
+
+
+def test_requests_side_by_side_that_fail_together_are_one_failure() -> None:
+    """A third of a second of silence does not make a device offline because it has many lanes."""
+
+    async def main() -> None:
+        case = Case(1, period=10.0, polls=8, pipeline=8)
+        async with case:
+            await asyncio.sleep(2.0)
+            case.runner._schedule.start(now())  # all of them at once
+            case.line.next["d0"] = deque(["silent"] * 8)
+            case.runner._wake()
+            await asyncio.sleep(3.0)
+            assert len(case.line.silences) == 8
+            assert case.runner.devices["d0"].online
+            assert case.events.counts["device-offline"] == 0
 
     run_virtual(main)

@@ -242,6 +242,20 @@ def test_missed_turns_are_counted_and_skipped() -> None:
     k=st.integers(0, 10**8),
     period=st.sampled_from((0.05, 0.1, 0.25, 0.3, 0.5, 1.0, 60.0)),
     place=st.integers(0, 19),
+    missed=st.integers(0, 50),
+)
+def test_missed_turns_are_counted_wherever_the_grid_lies(
+    k: int, period: float, place: int, missed: int
+) -> None:
+    """A turn that rounding puts a hair before its place on the grid is on the grid."""
+    due = (k + place / 20) * period
+    assert next_turn(due, period, place / 20, due + (missed + 0.5) * period)[1] == missed
+
+
+@given(
+    k=st.integers(0, 10**8),
+    period=st.sampled_from((0.05, 0.1, 0.25, 0.3, 0.5, 1.0, 60.0)),
+    place=st.integers(0, 19),
     rounding=st.sampled_from((-2e-16, 0.0, 2e-16)),
 )
 def test_the_next_turn_is_never_the_one_just_taken(
