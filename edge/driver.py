@@ -125,7 +125,10 @@ class Driver(Protocol):
     """
 
     async def read(self, poll: Poll) -> Sample:
-        """Read one poll. Raises when nothing of it arrived; a part that failed is quality."""
+        """Read one poll. Raises when nothing of it arrived; a part that failed is quality.
+
+        `NotYet` asks for another turn, as in `probe`; the other calls wait for theirs.
+        """
         ...
 
     async def write(self, writes: Sequence[Write]) -> None:

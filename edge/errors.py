@@ -5,6 +5,7 @@ EdgeError
 │  ├─ DeviceTimeout     the device did not answer in time
 │  ├─ DeviceRefused     it answered with an error; `code` is the protocol's
 │  ├─ BadAnswer         what came back does not answer what was asked
+│  ├─ NotYet            nothing was asked: its answer could not be told from a late one
 │  └─ LinkDown          the connection or the line is gone: every device behind it
 ├─ UplinkDown           the broker cannot be reached, refuses us or went away
 ├─ Unusable             a file or state directory cannot be used; the text says why
@@ -61,6 +62,17 @@ class DeviceRefused(DriverError):
 
 class BadAnswer(DriverError):
     """An answer arrived that does not match the request; its content was not used."""
+
+
+class NotYet(DriverError):
+    """Nothing was asked: an answer that is late could be taken for this one's.
+
+    It may be asked again in `wait` seconds; others need not wait.
+    """
+
+    def __init__(self, reason: Text, wait: float) -> None:
+        super().__init__(reason)
+        self.wait = wait
 
 
 class LinkDown(DriverError):

@@ -20,7 +20,10 @@ from edge.events import DEVICE_DAMAGED
 
 
 class Device:
-    """One device. `contact` is there when it must be met before it is used; `ask` asks it alone."""
+    """One device. `contact` is there when it must be met before it is used.
+
+    `ask` asks it alone and may raise NotYet; `insist` waits instead, for what cannot be begun anew.
+    """
 
     def __init__(
         self,
@@ -29,17 +32,19 @@ class Device:
         readings: Sequence[Reading],
         host: Host,
         ask: pdu.Ask,
+        insist: pdu.Ask,
     ) -> None:
         self.id = device.id
         self.config: DeviceConfig = device.config
         self.unit = unit_of(bus, self.config)
         self.ask = ask
+        self.insist = insist
         self.spots = {p.id: spot_of(self.config, p) for p in device.points}
         self.unreadable = {p.id for p in device.points if not p.config.readable}
         self.knowledge = Knowledge(device, host, readings)
         self.contact: Contact | None = None
         if self.config.identity is not None or self.config.program:
-            self.contact = Contact(device, host, self.knowledge, ask)
+            self.contact = Contact(device, host, self.knowledge, insist)
         self._readings = readings
         self._host = host
         self._damaged = False  # told, and not silent since

@@ -27,7 +27,7 @@ from drivers.modbus.parts import Reading
 from drivers.modbus.plan import Block, Unit, unit_of
 from drivers.modbus.writing import holds_spot, read_raw, write_spot
 from edge.driver import FieldDevice, Host, Poll, Sample, Write
-from edge.errors import DeviceRefused, DeviceTimeout, LinkDown
+from edge.errors import DeviceRefused, DeviceTimeout, LinkDown, NotYet
 from edge.text import Text
 
 
@@ -45,8 +45,9 @@ class ModbusDriver:
         self._devices: dict[str, Device] = {}
         for device in devices:
             readings = [self._readings[p.request] for p in polls if p.device == device.id]
-            ask = partial(self._ask, unit_of(bus, device.config))
-            self._devices[device.id] = Device(bus, device, readings, host, ask)
+            unit = unit_of(bus, device.config)
+            ask, insist = partial(self._ask, unit), partial(self._insist, unit)
+            self._devices[device.id] = Device(bus, device, readings, host, ask, insist)
         self._by_unit = {d.unit.number: d for d in self._devices.values()}
         self._met = all(d.contact is None for d in self._devices.values())
         self._paced = bus.settle > 0 or any(d.unit.delay for d in self._devices.values())
@@ -115,7 +116,7 @@ class ModbusDriver:
             device = await self._meet(write.device, permanent=False)
             spot, config = device.spots[write.point], device.config
             masked = config.mask_write
-            await write_spot(device.ask, config.write, spot, write.value, masked=masked)
+            await write_spot(device.insist, config.write, spot, write.value, masked=masked)
 
     async def probe(self, device: str) -> None:
         """Read the smallest thing that the device has; any answer of its own will do."""
@@ -134,7 +135,7 @@ class ModbusDriver:
         if math.isnan(write.value) or spot.clears or write.point in device.unreadable:
             return None
         try:
-            return await holds_spot(device.ask, spot, write.value)
+            return await holds_spot(device.insist, spot, write.value)
         except DeviceRefused as error:
             if error.permanent and error.code != "value":
                 return None
@@ -145,11 +146,11 @@ class ModbusDriver:
         spot = self._devices[device].spots[point]
         if spot.clears:
             raise DeviceRefused(_CLEARED_BY_READING, "clears", permanent=True)
-        return await read_raw((await self._meet(device)).ask, spot)
+        return await read_raw((await self._meet(device)).insist, spot)
 
     async def identify(self, device: str) -> Mapping[str, str]:
         """What it says by function 43/14, whether or not it is the one that is configured."""
-        return await said(self._devices[device].ask)
+        return await said(self._devices[device].insist)
 
     async def _meet(self, id: str, *, permanent: bool = True) -> Device:
         """The device, once it is known to be the right one and set as it must be."""
@@ -164,6 +165,13 @@ class ModbusDriver:
         except (DeviceTimeout, DeviceRefused) as error:
             self._by_unit[unit.number].note(error)
             raise
+
+    async def _insist(self, unit: Unit, request: pdu.Request) -> bytes:
+        while True:
+            try:
+                return await self._ask(unit, request)
+            except NotYet as later:
+                await asyncio.sleep(later.wait)
 
     def _send(self, unit: Unit, request: pdu.Request) -> Awaitable[bytes]:
         if self._link is None:

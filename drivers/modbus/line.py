@@ -19,12 +19,13 @@ from drivers.modbus import pdu, rtu
 from drivers.modbus.exceptions import refused
 from drivers.modbus.link import SILENCE, Link, mismatch, no_answer, silent
 from drivers.modbus.pdu import Request, answers, refusal
-from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, LinkDown
+from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, LinkDown, NotYet
 from edge.text import Text
 
 QUIET: Final = 0.005  # seconds of silence after trouble: adapters deliver in lumps
 PASSED_ON: Final = 0.00175  # seconds of silence on RTU over TCP, where no byte times are known
 PATIENCE: Final = 3.0  # times its time-out that an answer may still arrive
+ASKED_AGAIN: Final = 0.25  # of its time-out after which a request that must wait looks again
 MOST: Final = 10.0  # the same where such answers queue up
 SHORTEST: Final = 5  # bytes of a frame; fewer are a twitch of the line
 KEPT: Final = 1024  # bytes looked through for an answer; four of the greatest frames
@@ -51,10 +52,10 @@ class _Asked:
     echoed: bool = False
     overtaken: bool = False
 
-    def like(self, other: _Asked) -> bool:
-        """Whether an answer to one would pass for an answer to the other."""
-        mine, its = self.request, other.request
-        return (self.unit, mine.head, mine.size) == (other.unit, its.head, its.size)
+    @property
+    def shape(self) -> tuple[int, bytes, int]:
+        """All that an answer shows of its request: where it is the same, one passes for another."""
+        return self.unit, self.request.head, self.request.size
 
     def refused_like(self, other: _Asked) -> bool:
         """The same for refusals, which name no more than unit and function."""
@@ -92,6 +93,7 @@ class RtuLink(Link):
         self._deadline = math.inf
         self._look_at = math.inf
         self._outstanding: list[_Asked] = []
+        self._next: dict[tuple[int, bytes, int], bytes] = {}  # the frame that waits, by its shape
         self._waiter: asyncio.Future[None] | None = None
 
     async def ask(self, unit: int, request: Request, timeout: float) -> bytes:
@@ -121,31 +123,34 @@ class RtuLink(Link):
             raise BadAnswer(_NOISY.format(peer=self.peer))
 
     async def _turn(self, asked: _Asked) -> None:
-        """Wait until the line is silent and no answer under way could be taken for ours."""
+        """Wait until the line is silent; NotYet while a late answer could be taken for ours."""
         busy_since = math.inf
         while True:
             if self._down is not None:
                 raise LinkDown(self._down.reason)
             now = self._time()
             self._expire(now)
-            blocked = max((o.until for o in self._outstanding if self._bars(o, asked)), default=0.0)
+            owed = max((o.until for o in self._outstanding if self._bars(o, asked)), default=now)
+            if owed > now:
+                self._next.setdefault(asked.shape, asked.frame)
+                wait = min(owed - now, ASKED_AGAIN * asked.timeout)
+                raise NotYet(_OWED.format(unit=asked.unit, peer=self.peer), wait)
+            self._next.pop(asked.shape, None)
             silent_at = self._last + self._quiet
-            if blocked > now:
-                busy_since = math.inf
-                await self._wait(blocked - now)
-            elif silent_at <= now:
+            if silent_at <= now:
                 return
-            elif now - busy_since > asked.timeout:
+            if now - busy_since > asked.timeout + self._wire_time(rtu.GREATEST):
                 self._strike()
                 raise BadAnswer(_NEVER_SILENT.format(peer=self.peer))
-            else:
-                busy_since = min(busy_since, now)
-                await self._wait(silent_at - now)
+            busy_since = min(busy_since, now)
+            await self._wait(silent_at - now)
 
-    @staticmethod
-    def _bars(outstanding: _Asked, asked: _Asked) -> bool:
-        other = outstanding.overtaken or outstanding.frame != asked.frame
-        return other and outstanding.like(asked)
+    def _bars(self, outstanding: _Asked, asked: _Asked) -> bool:
+        """Whether its answer could be taken for that of `asked`, or another one waits for it."""
+        if outstanding.shape != asked.shape:
+            return False
+        alike = {outstanding.frame, self._next.get(asked.shape, asked.frame)} == {asked.frame}
+        return outstanding.overtaken or not alike
 
     async def _wait(self, seconds: float) -> None:
         self._waiter = self._loop.create_future()
@@ -278,7 +283,6 @@ class RtuLink(Link):
             possible.add(pending.frame)
         if len(possible) == 1:
             self._outstanding.remove(found[0])
-            self._wake()
         return True
 
     def _is_ours(self, pending: _Asked) -> bool:
@@ -326,6 +330,8 @@ class RtuLink(Link):
 
     def _expire(self, now: float) -> None:
         self._outstanding = [o for o in self._outstanding if o.until > now]
+        if not self._outstanding:
+            self._next.clear()
 
     def _throw_away(self) -> None:
         self.noise += len(self._buffer)
@@ -394,6 +400,11 @@ _NOISY = Text(
     "{peer}: 线路有干扰, 无法确认是否回显所发字节, 未写入; 请检查屏蔽层, 终端电阻和接地",
     "{peer}: with the noise on the line it cannot be told whether it echoes what is sent, so "
     "nothing was written; check shield, terminating resistors and ground",
+)
+_OWED = Text(
+    "站号 {unit} ({peer}) 的迟到应答尚可能到达, 暂不询问相似内容",
+    "an answer of unit {unit} at {peer} is late and may still come, so nothing is asked whose "
+    "answer looks the same",
 )
 _NEVER_SILENT = Text(
     "{peer}: 线路一直有数据, 无法发送; 请检查是否还有另一台主站, 波特率是否一致, 设备是否故障",

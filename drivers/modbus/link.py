@@ -52,8 +52,9 @@ class Link(asyncio.Protocol):
     def ask(self, unit: int, request: Request, timeout: float) -> Awaitable[bytes]:
         """Send and wait for the answer; the PDU that comes back satisfies `answers`.
 
-        Raises DeviceTimeout, DeviceRefused (the code in two hex digits), BadAnswer, LinkDown. After
-        any of them and after a cancellation the next call gets its own answer or none.
+        Raises DeviceTimeout, DeviceRefused (the code in two hex digits), BadAnswer, LinkDown, and
+        NotYet on a line. After any of them and after a cancellation the next call gets its own
+        answer or none.
         """
 
     async def close(self) -> None:

@@ -15,7 +15,7 @@ from edge.bus.meter import Failure, Meter
 from edge.bus.schedule import Allowance, DeviceState, Planned, Schedule
 from edge.clock import Clock
 from edge.driver import Write
-from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, DriverError, LinkDown
+from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, DriverError, LinkDown, NotYet
 from edge.events import (
     DEVICE_OFFLINE,
     DEVICE_ONLINE,
@@ -89,6 +89,8 @@ class Devices:
         began, lost = self._clock.now(), device.lost
         try:
             answer = await request
+        except NotYet:
+            raise
         except DriverError as error:
             now = self._clock.now()
             self.count_failure(device, error, now - began)
@@ -169,6 +171,11 @@ class Devices:
         device = min(lost, key=lambda device: device.retry_at)
         device.rested(self._clock.now())
         return device
+
+    def put_off(self, device: DeviceState, seconds: float) -> None:
+        """A lost device could not be asked yet."""
+        device.retry_at = self._clock.now() + seconds
+        self._next_probe()
 
     def leave(self, planned: Planned, error: DriverError, began: float, now: float) -> float:
         """A poll that stays silent while its device answers others; when it may be tried again."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from math import inf
 from typing import Any
 
@@ -24,7 +23,7 @@ from edge.bus.schedule import DeviceState, Planned, Schedule
 from edge.bus.writing import Writing
 from edge.clock import Clock
 from edge.driver import Driver, Poll, Sample
-from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, DriverError, LinkDown
+from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, DriverError, LinkDown, NotYet
 from edge.events import POLL_REFUSED, Events
 from edge.image import quality
 from edge.site.site import Bus, Output
@@ -218,6 +217,9 @@ class BusRunner:
         began = self._clock.now()
         try:
             sample = await driver.read(planned.poll)
+        except NotYet as error:
+            self._schedule.push(planned, self._clock.now(), after=error.wait)
+            return
         except DriverError as error:
             now = self._clock.now()
             self._devices.count_failure(device, error, now - began)
@@ -270,8 +272,12 @@ class BusRunner:
 
     async def _probe(self, driver: Driver) -> None:
         device = self._devices.to_probe()
-        with suppress(DeviceTimeout, DeviceRefused, BadAnswer):  # counted; nothing new to say
+        try:
             await self._devices.ask(device, driver.probe(device.id))
+        except NotYet as error:
+            self._devices.put_off(device, error.wait)
+        except (DeviceTimeout, DeviceRefused, BadAnswer):
+            pass  # counted; nothing new to say
 
     async def _answer(self, driver: Driver) -> None:
         question, answer = self._asked.pop(0)

@@ -30,8 +30,8 @@ from edge.cli.command import (
 from edge.cli.completion import points as complete_points
 from edge.cli.points import unknown
 from edge.cli.words import orders, words
-from edge.driver import Driver, Poll
-from edge.errors import DriverError, LinkDown
+from edge.driver import Driver, Poll, Sample
+from edge.errors import DriverError, LinkDown, NotYet
 from edge.hmi.view import number
 from edge.image.quality import names, names_zh
 from edge.site.site import Bus, Site
@@ -180,7 +180,7 @@ async def _point(driver: Driver, kind: str, poll: Poll, name: str) -> Json:
     """One point; only a lost line ends the others behind it."""
     try:
         raw = await driver.raw(poll.device, name)
-        sample = await driver.read(poll)
+        sample = await _sample(driver, poll)
     except LinkDown:
         raise
     except DriverError as error:
@@ -194,6 +194,14 @@ async def _point(driver: Driver, kind: str, poll: Poll, name: str) -> Json:
         "value": number(float(sample.values[i])),
         "quality": int(sample.quality[i]),
     }
+
+
+async def _sample(driver: Driver, poll: Poll) -> Sample:
+    while True:
+        try:
+            return await driver.read(poll)
+        except NotYet as later:
+            await asyncio.sleep(later.wait)
 
 
 def _failure(name: str, text: Text) -> Json:

@@ -24,7 +24,8 @@ from drivers.sim.driver import TIMEOUT, Line, sim_kind
 from drivers.sim.models import IoModule, ZoneNetwork, zone_pressure
 from drivers.sim.rig import Rig as SimulatedPlant
 from drivers.sim.serve_bacnet import BacnetDevice, ObjectSpec
-from edge.driver import DriverKind, FieldDevice, FieldPoint
+from edge.driver import Driver, DriverKind, FieldDevice, FieldPoint, Poll, Sample
+from edge.errors import NotYet
 from edge.schema.model import Model
 from tests.support import bacnet_wire
 from tests.support.certificates import certificates
@@ -111,6 +112,15 @@ class Rig(ABC):
     async def asked(self) -> None:
         """Wait until the device has received a request from now on ("silence")."""
         await asyncio.sleep(0.05)
+
+
+async def read(driver: Driver, poll: Poll) -> Sample:
+    """Read as the bus task does: what cannot be asked yet has another turn."""
+    while True:
+        try:
+            return await driver.read(poll)
+        except NotYet as later:
+            await asyncio.sleep(later.wait)
 
 
 def field_point(

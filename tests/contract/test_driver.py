@@ -14,7 +14,7 @@ from edge.bus.host import BusHost
 from edge.driver import Driver, Poll, Write
 from edge.errors import DeviceRefused, DeviceTimeout, DriverError, LinkDown
 from edge.image import quality
-from tests.contract.drivers import RIGS, Ability, Rig
+from tests.contract.drivers import RIGS, Ability, Rig, read
 
 pytestmark = pytest.mark.parametrize("make", RIGS.values(), ids=RIGS.keys())
 Make = Callable[[], Rig]
@@ -55,7 +55,7 @@ async def values_of(driver: Driver, polls: Iterable[Poll]) -> dict[str, float]:
     """What the usable points read; asserts that the arrays fit the poll."""
     seen: dict[str, float] = {}
     for poll in polls:
-        sample = await driver.read(poll)
+        sample = await read(driver, poll)
         assert len(poll.points) == len(sample.values) == len(sample.quality)
         good = (sample.quality & quality.BAD) == 0
         assert np.isfinite(sample.values[good]).all()
@@ -94,7 +94,7 @@ def test_refused_point_costs_only_itself(make: Make) -> None:
         async with connected(rig, polls) as driver:
             for _ in range(3):
                 for poll in polls:
-                    sample = await driver.read(poll)
+                    sample = await read(driver, poll)
                     for i, point in enumerate(poll.points):
                         bits = int(sample.quality[i])
                         wanted = quality.CONFIG if point in rig.refused else quality.GOOD
@@ -157,7 +157,7 @@ def test_relinquish_is_accepted(make: Make) -> None:
             for point in {p for p, _ in rig.writes}:
                 await write(driver, rig, point, math.nan)
             for poll in polls:
-                await driver.read(poll)
+                await read(driver, poll)
 
     run(make, test)
 
@@ -185,7 +185,7 @@ def test_silence_is_a_timeout(make: Make) -> None:
             for poll in mine[:2]:
                 with pytest.raises(DeviceTimeout) as caught:
                     async with asyncio.timeout(rig.budget):
-                        await driver.read(poll)
+                        await read(driver, poll)
                 assert caught.value.reason.zh
                 assert caught.value.reason.en
             point, value = rig.writes[0]
@@ -209,7 +209,7 @@ def test_cancellation_frees_the_bus(make: Make) -> None:
             await values_of(driver, [one, two])
             for first, second in ((one, two), (two, one)):
                 rig.delay(0.1)
-                task = asyncio.create_task(_read(driver, first))
+                task = asyncio.create_task(read(driver, first))
                 await rig.asked()
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
@@ -233,7 +233,7 @@ def test_late_answer_is_not_taken_for_the_next(make: Make) -> None:
             await values_of(driver, [one, two])
             rig.delay(rig.budget)
             with pytest.raises(DeviceTimeout):
-                await driver.read(one)
+                await read(driver, one)
             rig.normal()
             until = asyncio.get_running_loop().time() + 1.5 * rig.budget
             while asyncio.get_running_loop().time() < until:
@@ -242,10 +242,6 @@ def test_late_answer_is_not_taken_for_the_next(make: Make) -> None:
                 await asyncio.sleep(rig.budget / 20)
 
     run(make, test, "delay")
-
-
-async def _read(driver: Driver, poll: Poll) -> None:
-    await driver.read(poll)
 
 
 def test_reconnect_after_a_drop(make: Make) -> None:
@@ -257,10 +253,10 @@ def test_reconnect_after_a_drop(make: Make) -> None:
         async with context as driver:
             await values_of(driver, polls)
             rig.silence()
-            task = asyncio.create_task(_read(driver, polls[0]))
+            task = asyncio.create_task(read(driver, polls[0]))
             await rig.asked()
             rig.drop()
-            for attempt in (task, driver.read(polls[0])):
+            for attempt in (task, read(driver, polls[0])):
                 with pytest.raises(LinkDown):
                     async with asyncio.timeout(rig.budget):
                         await attempt
@@ -282,7 +278,7 @@ def test_malformed_answer_is_no_value(make: Make) -> None:
                 for poll in intact(rig, polls):
                     with pytest.raises(DriverError):
                         async with asyncio.timeout(rig.budget):
-                            await driver.read(poll)
+                            await read(driver, poll)
             rig.normal()
             async with connected(rig, polls) as driver:
                 assert rig.expected == pytest.approx(await values_of(driver, polls), rel=1e-6)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from drivers.modbus import pdu
 from drivers.modbus.line import RtuLink
 from drivers.modbus.link import Link, TcpLink
-from edge.errors import DriverError
+from edge.errors import DriverError, NotYet
 from tests.support.bad_line import crc
 from tests.support.virtual_loop import run_virtual
 
@@ -83,6 +83,14 @@ MEDIA = {
 }
 
 
+async def _ask(link: Link, unit: int, request: pdu.Request) -> bytes:
+    while True:
+        try:
+            return await link.ask(unit, request, TIMEOUT)
+        except NotYet as later:
+            await asyncio.sleep(later.wait)
+
+
 @pytest.mark.parametrize("medium", MEDIA)
 @settings(max_examples=150, deadline=None)
 @given(reads=READS)
@@ -99,7 +107,7 @@ def test_no_value_of_another_request(medium: str, reads: list[Any]) -> None:
             if device.refuses:
                 refused.add((unit, first, count))
             try:
-                answer = await link.ask(unit, pdu.read(3, first, count), TIMEOUT)
+                answer = await _ask(link, unit, pdu.read(3, first, count))
             except DriverError as error:
                 if getattr(error, "code", None) == "02":
                     assert (unit, first, count) in refused, "a refusal of another request"

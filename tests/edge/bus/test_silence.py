@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.bus.schedule import Allowance
-from edge.errors import BadAnswer, LinkDown
+from edge.errors import BadAnswer, LinkDown, NotYet
 from edge.image import quality
 from tests.edge.bus.line import TIMEOUT, WORD, Case, now, refusal
 from tests.support.virtual_loop import run_virtual
@@ -192,6 +192,33 @@ def test_a_refusal_for_good_rests_as_long_as_it_says() -> None:
         assert turns[1] - turns[0] == pytest.approx(3600, abs=1)
         assert {bits for _, _, bits in case.sink.failures} == {quality.CONFIG}
         assert case.events.counts["poll-refused"] == 1
+
+    run_virtual(main)
+
+
+def test_what_cannot_be_asked_yet_has_another_turn() -> None:
+    """It counts as nothing, others are asked meanwhile, and it is asked when it said."""
+
+    async def main() -> None:
+        case = Case(2, period=10.0)
+        async with case:
+            await asyncio.sleep(15.0)
+            case.line.next["d0"] = deque([NotYet(WORD, 2.0)] * 4)
+            await asyncio.sleep(20.0)
+            turns = [at for at, device in case.line.reads if device == "d0" and at > 15]
+            assert [b - a for a, b in pairwise(turns)][:4] == pytest.approx([2.005] * 4)
+            assert case.rate(0, 15.0) == case.rate(1, 15.0) == 2
+            meter = case.runner.devices["d0"].meter
+            assert meter.requests == meter.answers
+            assert not case.sink.failures
+            case.line.mood["d0"] = "silent"
+            await asyncio.sleep(15.0)
+            case.line.next["d0"] = deque([NotYet(WORD, 2.0)])
+            failed = meter.requests
+            await asyncio.sleep(10.0)
+            first, second = [at for at, _ in case.line.probes][-2:]
+            assert second - first == pytest.approx(2.005)
+            assert meter.requests == failed + 1
 
     run_virtual(main)
 
