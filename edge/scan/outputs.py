@@ -165,6 +165,8 @@ class Outputs:
             if known and self._image.stamp[wire.at] < self._back_at[c]:
                 continue  # not read yet
             waits = wire.readable and not known and not bits & quality.CONFIG
+            # Its switch may stand elsewhere by now than when it was lost: that is read first, too.
+            waits |= wire.hoa is not None and bool(self._image.quality[wire.hoa] & quality.BAD)
             if waits and now < self._back_at[c] + READ_WITHIN:
                 continue
             self._back_at[c] = math.nan

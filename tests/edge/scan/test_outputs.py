@@ -208,6 +208,21 @@ def test_a_returned_device_in_hand_gets_its_value_when_it_is_back_on_auto() -> N
     assert rig.step(50.0) == [50.0]
 
 
+def test_a_returned_device_s_switch_is_read_before_it_is_written() -> None:
+    """It came back in Hand; the read-back arrives before the contact does."""
+    rig = Rig().released()
+    rig.step(50.0)
+    rig.read(OWN, 50.0, quality.COMM)
+    rig.read(HOA, 1.0, quality.COMM)
+    rig.outputs.returned("d", rig.now)
+    rig.read(OWN, 0.0)
+    assert rig.step(50.0) == []
+    rig.read(HOA, 0.0)
+    assert rig.step(50.0) == []
+    rig.read(HOA, 1.0)
+    assert rig.step(50.0) == [50.0]
+
+
 def test_a_write_that_nobody_can_verify_shows_as_uncertain() -> None:
     """An output that cannot be read shows what it was sent, and whether that is sure."""
     rig = Rig().released()
