@@ -64,9 +64,12 @@ async def _bus(bus: Bus, values: dict[str, float], tell: Tell) -> bool:
             bus.kind.connect(bus.config, bus.devices, bus.polls, BusHost()) as driver,
         ):
             while left:
-                refusal = await _write(driver, left[0])
+                write = left[0]
+                refusal = await _write(driver, write)
                 tell(left.popleft(), refusal)
-                done &= refusal is None
+                if refusal is not None:
+                    done = False  # the others first: a dead device must not use up their time
+                    left = deque(sorted(left, key=lambda other: other.device == write.device))
     except LinkDown as error:
         reason = error.reason
     except TimeoutError:

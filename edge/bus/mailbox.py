@@ -69,7 +69,8 @@ class Mailbox:
         self.wake()
 
     async def emptied(self) -> None:
-        """Return when every letter has been delivered, or was refused for good."""
+        """Return when every letter has been delivered, or waits for its device."""
+        self._look()
         await self._empty.wait()
 
     def next(self, now: float) -> Letter | None:
@@ -81,9 +82,7 @@ class Mailbox:
         return self._devices[letter.write.device].failures
 
     def _due(self, letter: Letter, now: float) -> float:
-        if letter.urgent and not letter.tries:
-            return letter.retry_at
-        if self._devices[letter.write.device].lost:
+        if self._parked(letter):
             return math.inf
         if letter.urgent or letter.unsure:  # to ask what the device holds wears out nothing
             return letter.retry_at
@@ -105,8 +104,13 @@ class Mailbox:
         self._look()
 
     def _look(self) -> None:
-        if all(letter.retry_at == PARKED for letter in self.letters.values()):
+        if all(self._parked(letter) for letter in self.letters.values()):
             self._empty.set()
+
+    def _parked(self, letter: Letter) -> bool:
+        if letter.urgent and not letter.tries:
+            return False
+        return letter.retry_at == PARKED or self._devices[letter.write.device].lost
 
     def hurry(self, device: str) -> None:
         """Try a device's postponed letters at once: it answers again."""

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from drivers import DRIVERS
-from edge.app.failsafe import drive_failsafe, failsafe_values
+from edge.app.failsafe import _bus, drive_failsafe, failsafe_values
 from edge.blocks import KINDS
-from edge.driver import Write
+from edge.driver import FieldDevice, FieldPoint, Write
 from edge.errors import Unusable
 from edge.site.load import load_site
 from edge.site.site import Site
 from edge.store.state import Lock
 from edge.text import Text
+from tests.edge.bus.line import Case
 from tests.support.modbus_device import ModbusDevice, Unit
+from tests.support.virtual_loop import run_virtual
 
 SITE = """
 site: {{id: last-resort, timezone: Asia/Shanghai}}
@@ -110,6 +113,32 @@ def test_a_bus_that_never_answers_does_not_hold_up_the_others(tmp_path: Path) ->
         assert told == [("pump.speed", True), ("pump.relay", True), ("far.speed", False)]
 
     asyncio.run(main())
+
+
+def test_a_dead_device_s_outputs_come_after_those_of_the_living() -> None:
+    """Twenty time-outs would take all of the ten seconds that a bus has."""
+
+    async def main() -> None:
+        told: list[tuple[str, bool]] = []
+        case = Case(2)
+        case.line.mood["d0"] = "silent"
+        case.line.timeouts["d0"] = 1.0
+        names = {device: [f"{device}.p{k}" for k in range(20)] for device in ("d0", "d1")}
+        devices = tuple(
+            FieldDevice(d, None, tuple(field_point(p) for p in ps)) for d, ps in names.items()
+        )
+        values = dict.fromkeys(names["d0"] + names["d1"], 0.0)
+        bus = replace(case.bus, devices=devices)
+        assert not await _bus(bus, values, lambda w, why: told.append((w.point, why is None)))
+        assert {point for point, done in told if done} == set(names["d1"])
+        assert len(told) == 40
+
+    run_virtual(main)
+
+
+def field_point(name: str) -> FieldPoint:
+    """An output as its driver sees it."""
+    return FieldPoint(name, None, 1.0, 0.0, 0.0, 1.0, 1.0, readable=True, writable=True)
 
 
 def test_a_running_controller_is_not_interfered_with(tmp_path: Path) -> None:

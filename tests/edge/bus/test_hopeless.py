@@ -193,3 +193,22 @@ def test_devices_that_come_back_together_are_seen_together() -> None:
             assert back[-1] - back[0] <= 10 + TIMEOUT
 
     run_virtual(main)
+
+
+def test_a_stop_does_not_wait_for_a_dead_device() -> None:
+    """What waits for its return is left; an urgent value is still tried once."""
+
+    async def main() -> None:
+        case = Case(2)
+        case.line.mood["d0"] = "silent"
+        async with case:
+            await asyncio.sleep(15.0)
+            case.put("d0.p0", 1.0)
+            await asyncio.wait_for(case.runner.mailbox.emptied(), 0.01)
+            case.runner.mailbox.put(Write("d0", "d0.p0", 0.0, 14), now(), urgent=True)
+            case.put("d1.p0", 1.0)
+            await asyncio.wait_for(case.runner.mailbox.emptied(), TIMEOUT + 0.1)
+            assert case.line.silences[-1][0] == pytest.approx(15.0, abs=0.1)
+            assert len(case.line.writes) == 1
+
+    run_virtual(main)
