@@ -12,11 +12,11 @@ from typing import Final
 
 from drivers.modbus.config import DeviceConfig, Setting
 from drivers.modbus.identity import Mismatch, mismatch
-from drivers.modbus.knowledge import Knowledge
+from drivers.modbus.knowledge import Knowledge, Tried
 from drivers.modbus.parts import RETRY
 from drivers.modbus.pdu import Ask
 from drivers.modbus.plan import span
-from drivers.modbus.program import program
+from drivers.modbus.program import found, write
 from edge.driver import FieldDevice, Host
 from edge.errors import BadAnswer, DeviceRefused
 from edge.events import (
@@ -87,44 +87,75 @@ class Contact:
         if not self._host.writes:
             return math.inf
         for name, setting in self._config.program.items():
-            at = self._knowledge.program.get(name, -math.inf)
-            if at > now + RETRY:  # kept by a machine that has been started anew
-                at = now + RETRY
-                self._put_off(name, at)
-            if at <= now:
-                await self._set(name, setting, now)
-        waiting = self._knowledge.program
+            await self._set(name, setting, now)
+        tried = self._knowledge.program
         return min(
-            (waiting[name] for name in self._config.program if name in waiting), default=math.inf
+            (tried[name].until for name in self._config.program if name in tried), default=math.inf
         )
 
     async def _set(self, name: str, setting: Setting, now: float) -> None:
-        """Make one setting; what cannot be made is told once and left alone for an hour."""
-        config, failed = self._config, name in self._knowledge.program
-        where = {
-            "device": self._device,
-            "setting": name,
-            "register": span("holding", setting.holding, setting.size),
-        }
-        try:
-            change = await program(setting, config.base, config.order, config.write, self._ask)
-        except (DeviceRefused, BadAnswer) as error:
-            self._put_off(name, now + RETRY)
-            if not failed:
-                told = {"value": setting.value, "reason": error.reason}
-                self._host.emit(DEVICE_NOT_PROGRAMMED, **where, **told)
-            return
-        if failed:
-            del self._knowledge.program[name]
-            self._knowledge.keep()
-        if change is not None:
-            self._host.emit(DEVICE_PROGRAMMED, **where, **change._asdict())
+        """Make one setting, unless that was tried less than an hour ago: registers wear out.
 
-    def _put_off(self, name: str, at: float) -> None:
-        self._knowledge.program[name] = at
+        However the writing ends it is not repeated sooner, also where nobody answers it.
+        """
+        config = self._config
+        tried = before = self._tried(name, setting, now)
+        resting = before is not None and before.until > now
+        if tried is None or not resting:
+            told = before is not None and before.told
+            tried = Tried(value=setting.value, until=now + RETRY, told=told)
+        try:
+            other = await found(setting, config.base, config.order, self._ask)
+            if other is None:
+                if before is not None and not resting:
+                    self._keep(name, None)
+                return
+            if resting:
+                self._tell(name, setting, tried, _NOT_KEPT.format(found=other))
+                return
+            self._keep(name, tried)
+            await write(setting, config.base, config.order, config.write, self._ask)
+        except (DeviceRefused, BadAnswer) as error:
+            self._tell(name, setting, tried, error.reason)
+            return
+        self._keep(name, tried.model_copy(update={"told": False}))
+        where = self._where(name, setting)
+        self._host.emit(DEVICE_PROGRAMMED, **where, old=other, new=setting.value)
+
+    def _tried(self, name: str, setting: Setting, now: float) -> Tried | None:
+        """What became of a setting last; not later than in an hour, when the clock began anew."""
+        tried = self._knowledge.program.get(name)
+        if tried is None or tried.value != setting.value:
+            return None
+        if tried.until > now + RETRY:
+            tried = tried.model_copy(update={"until": now + RETRY})
+            self._keep(name, tried)
+        return tried
+
+    def _tell(self, name: str, setting: Setting, tried: Tried, reason: Text) -> None:
+        """The device does not hold a setting: once, until it was made."""
+        if not tried.told:
+            where = self._where(name, setting)
+            self._host.emit(DEVICE_NOT_PROGRAMMED, **where, value=setting.value, reason=reason)
+        self._keep(name, tried.model_copy(update={"told": True}))
+
+    def _where(self, name: str, setting: Setting) -> dict[str, str]:
+        register = span("holding", setting.holding, setting.size)
+        return {"device": self._device, "setting": name, "register": register}
+
+    def _keep(self, name: str, tried: Tried | None) -> None:
+        if tried is None:
+            self._knowledge.program.pop(name, None)
+        else:
+            self._knowledge.program[name] = tried
         self._knowledge.keep()
 
 
+_NOT_KEPT = Text(
+    "写入不到一小时, 现为 {found:.10g}; 请查是否另有主站或就地设置在改, 或设备未应答写入",
+    "it was written within the hour and is {found:.10g}; see whether another master or somebody "
+    "on site sets it, or the device does not answer the writing",
+)
 _WRONG = Text(
     "不是配置的设备: 应为 {expected}; 实为 {found}; 请核对站号和接线, 或更正 identity",
     "this is not the device that is configured: expected {expected}; found {found}; compare unit "

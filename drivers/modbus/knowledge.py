@@ -37,11 +37,20 @@ class KeptBlock(Model):
     joins: bool
 
 
+class Tried(Model):
+    """A setting that was written, or could not even be read: its value, the loop time until which
+    it is not written again, and whether it has been told that the device does not hold it."""
+
+    value: float
+    until: float
+    told: bool = False
+
+
 class KeptDevice(Model):
-    """All that is kept of a device; `program` is by setting the loop time of its next trial."""
+    """All that is kept of a device; `program` by setting."""
 
     blocks: tuple[KeptBlock, ...] = ()
-    program: Mapping[str, float] = {}
+    program: Mapping[str, Tried] = {}
 
 
 class Knowledge:
@@ -52,7 +61,7 @@ class Knowledge:
         self._host = host
         self._kept: dict[Reading, KeptBlock] = {}
         known = _parsed(host.recall(device.id))
-        self.program: dict[str, float] = dict(known.program)
+        self.program: dict[str, Tried] = dict(known.program)
         for reading in readings:
             for kept in known.blocks:
                 if _is_of(kept, reading, device.config) and reading.recall(_findings(kept)):

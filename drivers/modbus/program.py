@@ -6,47 +6,32 @@ are the device's own raw numbers, as its manual has them.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from drivers.modbus import pdu
-from drivers.modbus.codec import Cell, Order, decode_one, encode
+from drivers.modbus.codec import Order, decode_one, encode
 from drivers.modbus.config import Setting, WriteBy
 from drivers.modbus.writing import put
 from edge.errors import DeviceRefused
 from edge.text import Text
 
 
-class Change(NamedTuple):
-    """A setting that was not as it must be: the raw numbers before and after."""
+async def found(setting: Setting, base: int, order: Order, ask: pdu.Ask) -> float | None:
+    """The raw number that the device holds instead of the setting; None when it holds that."""
+    cell = setting.cell(base, order)
+    data = (await ask(pdu.read(pdu.READ_HOLDING, cell.at, setting.size)))[2:]
+    return None if data == encode(cell, setting.value) else decode_one(cell, data, bits=False)[0]
 
-    old: float
-    new: float
 
-
-async def program(
-    setting: Setting, base: int, order: Order, by: WriteBy, ask: pdu.Ask
-) -> Change | None:
-    """Read a setting and write it when it differs; None when it held the value already.
+async def write(setting: Setting, base: int, order: Order, by: WriteBy, ask: pdu.Ask) -> None:
+    """Write a setting and read it back.
 
     Raises DeviceRefused, code "readback", when the device took the value and does not hold it; else
     what `ask` raises.
     """
     cell = setting.cell(base, order)
-    wanted = encode(cell, setting.value)
-    read = pdu.read(pdu.READ_HOLDING, cell.at, setting.size)
-    present = (await ask(read))[2:]
-    if present == wanted:
-        return None
-    await put(ask, by, cell.at, wanted)
-    after = (await ask(read))[2:]
-    if after != wanted:
-        shown = _number(cell, after)
-        raise DeviceRefused(_NOT_TAKEN.format(value=setting.value, found=shown), "readback")
-    return Change(_number(cell, present), setting.value)
-
-
-def _number(cell: Cell, data: bytes) -> float:
-    return decode_one(cell, data, bits=False)[0]
+    await put(ask, by, cell.at, encode(cell, setting.value))
+    other = await found(setting, base, order, ask)
+    if other is not None:
+        raise DeviceRefused(_NOT_TAKEN.format(value=setting.value, found=other), "readback")
 
 
 _NOT_TAKEN = Text(

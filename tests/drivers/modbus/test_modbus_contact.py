@@ -17,6 +17,7 @@ from drivers.modbus.driver import ModbusDriver
 from drivers.modbus.parts import RETRY
 from edge.driver import Poll, Write
 from edge.errors import DeviceRefused, DeviceTimeout
+from edge.text import Text
 from tests.contract.drivers import field_point
 from tests.drivers.modbus.direct import Direct, direct
 from tests.support.modbus_units import Unit
@@ -351,6 +352,8 @@ def test_setting_that_is_not_taken() -> None:
         await driver.read(polls[0])
         assert host.codes[2:] == ["device-programmed"]
         assert link.unit.holding[109] == 1
+        await asyncio.sleep(RETRY)
+        await driver.read(polls[0])
         assert set(host.recall("d")["program"]) == {"absent"}
 
     run_virtual(main)
@@ -359,7 +362,7 @@ def test_setting_that_is_not_taken() -> None:
 def test_setting_of_another_boot_is_tried_within_an_hour() -> None:
     """The clock of the trials begins anew with the machine."""
     link = Direct(Unit(holding={n: n for n in range(200)}))
-    host = Told(memory={"d": {"program": {"bus_failure": 1e9}}})
+    host = Told(memory={"d": {"program": {"bus_failure": {"value": 1, "until": 1e9}}}})
 
     async def main() -> None:
         points = [field_point("r10", PointConfig(holding=10))]
@@ -369,6 +372,8 @@ def test_setting_of_another_boot_is_tried_within_an_hour() -> None:
         await asyncio.sleep(RETRY)
         await driver.read(polls[0])
         assert link.unit.holding[109] == 1
+        await asyncio.sleep(RETRY)
+        await driver.read(polls[0])
         assert host.recall("d") == {}
 
     run_virtual(main)
@@ -387,6 +392,58 @@ def test_silence_while_setting_is_silence() -> None:
         assert host.codes == ["device-programmed"]
 
     meet(test, program=PROGRAM)
+
+
+def test_a_setting_is_written_once_an_hour_whoever_undoes_it() -> None:
+    """Another master, or somebody on site: told once, and the register outlives the quarrel."""
+
+    async def test(driver: ModbusDriver, link: Direct, polls: list[Poll], host: Told) -> None:
+        for _ in range(2):
+            for _ in range(20):
+                await driver.read(polls[0])
+                link.unit.holding[109] = 5
+                link.silent = True
+                with pytest.raises(DeviceTimeout):
+                    await driver.read(polls[0])
+                link.silent = False
+            await asyncio.sleep(RETRY)
+        assert link.written == [(6, 109)] * 2
+        assert host.codes == ["device-programmed", "device-not-programmed"] * 2
+        assert "written within the hour and is 5" in host.told[1][1]
+
+    meet(test, program=PROGRAM)
+
+
+def test_an_unanswered_setting_is_not_written_again_and_again() -> None:
+    """A device that says nothing to the writing is read all the same, and written once an hour."""
+
+    class Mute(Direct):
+        async def ask(self, unit: int, request: Any, timeout: float) -> bytes:
+            if request.pdu[0] == 6:
+                self.written.append((6, 109))
+                raise DeviceTimeout(Text("无应答", "no answer"))
+            return await super().ask(unit, request, timeout)
+
+    link = Mute(Unit(holding={n: n for n in range(200)}))
+    host = Told()
+
+    async def main() -> None:
+        points = [field_point("r10", PointConfig(holding=10))]
+        for attempt in range(3):  # over reconnects too
+            driver, polls = direct(link, points, host, program=PROGRAM)
+            if not attempt:
+                with pytest.raises(DeviceTimeout):
+                    await driver.read(polls[0])
+            for _ in range(3):
+                assert (await driver.read(polls[0])).values.tolist() == [10.0]
+        assert link.written == [(6, 109)]
+        assert host.codes == ["device-not-programmed"]
+        other = PROGRAM["bus_failure"] | {"value": 2}
+        driver, polls = direct(link, points, host, program={"bus_failure": other})
+        with pytest.raises(DeviceTimeout):  # what the site wants is new
+            await driver.read(polls[0])
+
+    run_virtual(main)
 
 
 def test_reads_at_the_same_time_meet_once() -> None:
