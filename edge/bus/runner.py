@@ -33,6 +33,7 @@ __all__ = ["BusRunner", "Sink", "spread"]
 
 WRITES_IN_A_ROW = 3
 RECONNECT_FIRST, RECONNECT_LONGEST = 1.0, 60.0
+BUG = Text("控制器自身出错", "an error of the controller itself")
 UNANSWERED = Text("读取被中断", "the reading was broken off")
 Question = Callable[[Driver], Awaitable[Any]]
 
@@ -131,6 +132,7 @@ class BusRunner:
         pause = RECONNECT_FIRST
         while True:
             connected = self._clock.now()
+            reason: Text | None = BUG
             try:
                 async with self.bus.kind.connect(
                     self.bus.config, self.bus.devices, self.bus.polls, self.host
@@ -139,7 +141,13 @@ class BusRunner:
                     self._devices.link_up()
                     await self._serve(driver)
             except LinkDown as error:
-                self._link_down(error.reason)
+                reason = error.reason
+            except asyncio.CancelledError:
+                reason = None
+                raise
+            finally:
+                if reason is not None:
+                    self._link_down(reason)
             if self._clock.now() - connected > RECONNECT_LONGEST:
                 pause = RECONNECT_FIRST
             await asyncio.sleep(pause)
@@ -159,7 +167,8 @@ class BusRunner:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise asyncio.CancelledError from failed
-            raise failed.exceptions[0] from None  # the others only ended with it
+            bugs = (e for e in failed.exceptions if not isinstance(e, LinkDown))
+            raise next(bugs, failed.exceptions[0]) from None  # the others only ended with it
         finally:
             self._bell.stop()
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.bus.schedule import next_turn
+from edge.bus.schedule import DeviceState, Planned, Schedule, next_turn
+from edge.driver import Poll
 from edge.errors import LinkDown
 from edge.image import quality
-from tests.edge.bus.line import Case, now
+from tests.edge.bus.line import ANSWER, Case, now
 from tests.support.virtual_loop import run_virtual
 
 
@@ -167,6 +168,8 @@ def test_a_poll_that_breaks_the_task_is_not_lost() -> None:
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
                 await case.runner.run()
+        assert case.runner.up is False
+        assert {first for _, first, bits in case.sink.failures if bits & quality.COMM} == {0, 1}
         answer = asyncio.ensure_future(case.runner.raw("d0", "d0.p0"))
         await asyncio.sleep(0)
         with pytest.raises(ZeroDivisionError):
@@ -228,6 +231,28 @@ def test_raw_bytes_are_read_in_the_bus_s_own_turn() -> None:
             assert await case.runner.raw("d0", "d0.p0") == b"d0.p0"
 
     run_virtual(main)
+
+
+def test_in_an_overload_slow_polls_keep_their_rate_and_fast_ones_share_what_is_left() -> None:
+    """Three times what the bus can do: who is due rarely is never starved by who is due always."""
+    periods = [0.05] * 30 + [1.0] * 20 + [10.0] * 20 + [60.0] * 5
+    device = DeviceState("d")
+    planned = [
+        Planned(0.0, k, Poll("d", (f"p{k}",), period, None, ""), k, device, k / len(periods))
+        for k, period in enumerate(periods)
+    ]
+    schedule, turns, at = Schedule(planned), [0] * len(periods), 0.0
+    schedule.start(at)
+    while at < 600.0:
+        due = schedule.pop(at)
+        assert due is not None, "there is always somebody due"
+        turns[due.order] += 1
+        at += ANSWER
+        schedule.push(due, at)
+    rates = [count * period / 600.0 for count, period in zip(turns, periods, strict=True)]
+    assert min(rates[30:]) >= 0.99
+    assert min(rates[:30]) >= 0.9 * max(rates[:30])
+    assert sum(turns) == pytest.approx(600.0 / ANSWER, abs=1)
 
 
 def test_missed_turns_are_counted_and_skipped() -> None:
