@@ -245,8 +245,8 @@ class DeviceConfig(Model):
         1,
         ge=0,
         le=255,
-        description="Unit number (station address). A device with its own network socket often "
-        "takes any; 0 and 255 are used there too.",
+        description="Unit number (station address), 1 to 247 on a line. A device with its own "
+        "network socket often takes any; 0 and 255 are used there too.",
     )
     timeout: Annotated[Duration, Field(ge=0.01, le=60)] | None = Field(
         None, description="How long to wait for this device; the bus's timeout unless given."

@@ -19,6 +19,7 @@ from edge.driver import FieldDevice, FieldPoint, Poll
 from edge.text import Text
 
 TURNAROUND: Final = 0.005  # seconds that a device on a line takes before it answers
+UNITS: Final = 247  # on a line; 0 is all of them, who then say nothing, those above are reserved
 GAP: Final = 8  # registers read along where the time on the wire is not what counts
 
 FUNCTIONS: dict[Table, int] = {
@@ -220,6 +221,8 @@ def check(bus: BusConfig, device: FieldDevice) -> Iterator[tuple[str, Text]]:
     config: DeviceConfig = device.config
     cleared = [s for p in device.points if (s := spot_of(config, p)).clears]
     driven: list[Spot] = []
+    if bus.tcp is None and not 1 <= config.unit <= UNITS:
+        yield device.id, _NO_UNIT.format(unit=config.unit, most=UNITS)
     yield from ((device.id, text) for text in _wrong_contact(device, cleared))
     for point in device.points:
         spot = spot_of(config, point)
@@ -306,6 +309,11 @@ def _misplaced(config: DeviceConfig, own: Spot, cleared: Sequence[Spot]) -> Iter
     yield from (Text(f"{own.point}: {text.zh}", f"{own.point}: {text.en}") for text in wrong)
 
 
+_NO_UNIT = Text(
+    "串行线路上的站号为 1 至 {most}; {unit} 是广播或保留站号, 不会有应答",
+    "a serial line has the units 1 to {most}; {unit} is a broadcast or reserved, and nobody would "
+    "answer",
+)
 _BEFORE_FIRST = Text(
     "base 为 1 时寄存器从 1 开始, 没有 0", "with base 1 the first register is 1, there is no 0"
 )

@@ -133,6 +133,14 @@ _NO_RS485 = Text(
 )
 
 
+def _close(port: serial.Serial) -> None:
+    """In a thread: the kernel waits up to 30 s for bytes that a hanging adapter does not take."""
+    with contextlib.suppress(OSError, termios.error):
+        port.reset_output_buffer()
+    with contextlib.suppress(OSError, termios.error):
+        port.close()
+
+
 class SerialTransport(asyncio.Transport):
     """The bytes of an open port, as a transport of the loop. Closes the port when it ends."""
 
@@ -200,6 +208,5 @@ class SerialTransport(asyncio.Transport):
             return
         self._loop.remove_reader(self._fd)
         self._loop.remove_writer(self._fd)
-        with contextlib.suppress(OSError, termios.error):
-            port.close()
-        self._loop.call_soon(self._protocol.connection_lost, error)
+        closing = self._loop.run_in_executor(None, _close, port)
+        closing.add_done_callback(lambda _: self._protocol.connection_lost(error))

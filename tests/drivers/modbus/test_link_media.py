@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,6 +242,36 @@ def test_port_is_ours_alone() -> None:
             link = await open_link(BusConfig(**medium.options))
             assert "used by another" in (await refused(medium.options)).reason.en
             await link.close()
+            again = await open_link(BusConfig(**medium.options))
+            await again.close()
+
+    run(main)
+
+
+def test_a_port_that_does_not_close_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel may take 30 s to close what an adapter holds: the rest of us goes on meanwhile."""
+    closing, may = threading.Event(), threading.Event()
+
+    async def main() -> None:
+        medium = Pty()
+        async with ModbusDevice(units(), medium=medium):
+            link = await open_link(BusConfig(**medium.options))
+            assert isinstance(link._transport, SerialTransport)
+            opened = link._transport._port
+            assert opened is not None
+            close = opened.close
+
+            def slow() -> None:
+                closing.set()
+                assert may.wait(5.0), "the loop stood still"
+                close()
+
+            monkeypatch.setattr(opened, "close", slow)
+            left = asyncio.ensure_future(link.close())
+            await asyncio.to_thread(closing.wait, 5.0)
+            assert not left.done()  # until the port is free for the next attempt
+            may.set()
+            await left
             again = await open_link(BusConfig(**medium.options))
             await again.close()
 

@@ -292,3 +292,12 @@ def test_check_accepts_settings_beside_points() -> None:
               "identity": {"vendor": "A", "registers": {"input": 4, "value": 3}}}  # fmt: skip
     points = {"a": {"holding": 4}, "b": {"holding": 5, "output": True}}
     assert not list(check(BUS, device(config, points)))
+
+
+@pytest.mark.parametrize("unit", [0, 1, 247, 248, 255])
+def test_units_of_a_line(unit: int) -> None:
+    """On a line 0 is a broadcast, which nobody answers, and 248 to 255 are reserved; not on TCP."""
+    buses = ({"serial": "/dev/ttyUSB0"}, {"rtu_tcp": "h:1"}, {"tcp": "h"})
+    found = [list(check(BusConfig(**bus), device({"unit": unit}, {}))) for bus in buses]
+    assert [len(wrong) for wrong in found] == ([0, 0, 0] if unit in (1, 247) else [1, 1, 0])
+    assert all(f"1 to 247; {unit} is" in text.en for wrong in found for _, text in wrong)
