@@ -13,6 +13,7 @@ import ssl
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, cast
 
 from drivers.modbus import mbap
@@ -23,7 +24,6 @@ from edge.text import Text
 
 STRIKES: Final = 5  # wrong answers in a row after which the connection is replaced
 SILENCE: Final = 10  # time-outs in a row without a single byte after which it is replaced
-FRAMED: Final = 256  # requests remembered ready to send
 LATE: Final = 256  # a transaction so many back is an answer that came late, not a wrong one
 
 
@@ -56,6 +56,12 @@ class Link(asyncio.Protocol):
         NotYet on a line. After any of them and after a cancellation the next call gets its own
         answer or none.
         """
+
+    def prepared(
+        self, unit: int, request: Request, timeout: float
+    ) -> Callable[[], Awaitable[bytes]]:
+        """`ask` for a request that is asked again and again."""
+        return partial(self.ask, unit, request, timeout)
 
     async def close(self) -> None:
         """Close at once; a second call does nothing."""
@@ -126,6 +132,12 @@ class _Framed:
     size: int
 
 
+def _frame(unit: int, request: Request) -> _Framed:
+    tail = mbap.wrap(0, unit, request.pdu)[2:]
+    begins = mbap.HEADER.pack(0, 0, request.size + 1, unit)[2:] + request.head
+    return _Framed(unit, request, tail, begins, request.size + mbap.HEADER.size)
+
+
 _Asked = tuple[asyncio.Future[bytes], _Framed, float, float]
 """Who waits and for what, until when (loop time), and how long that was."""
 
@@ -143,7 +155,6 @@ class TcpLink(Link):
         self._stream = mbap.Unwrapper()
         self._transaction = 0
         self._asked: dict[bytes, _Asked] = {}  # by transaction, as it stands in the frame
-        self._framed: dict[int, _Framed] = {}
         self._new_future = self._loop.create_future
         self._write: Callable[[bytes], None] = _not_open
 
@@ -152,11 +163,16 @@ class TcpLink(Link):
         self._write = cast(asyncio.Transport, transport).write
 
     def ask(self, unit: int, request: Request, timeout: float) -> asyncio.Future[bytes]:
+        return self._send(_frame(unit, request), timeout)
+
+    def prepared(
+        self, unit: int, request: Request, timeout: float
+    ) -> Callable[[], Awaitable[bytes]]:
+        return partial(self._send, _frame(unit, request), timeout)
+
+    def _send(self, framed: _Framed, timeout: float) -> asyncio.Future[bytes]:
         if self._down is not None:
             raise LinkDown(self._down.reason)
-        framed = self._framed.get(id(request))
-        if framed is None or framed.unit != unit:
-            framed = self._frame(unit, request)
         self._transaction = transaction = self._transaction % 0xFFFF + 1
         key = transaction.to_bytes(2, "big")
         asked, future, deadline = self._asked, self._new_future(), self._time() + timeout
@@ -167,16 +183,6 @@ class TcpLink(Link):
         if self._timer_at > deadline:
             self._set_timer(deadline)
         return future
-
-    def _frame(self, unit: int, request: Request) -> _Framed:
-        """Make it ready and remember it by identity: polls ask the same request again and again."""
-        if len(self._framed) >= FRAMED:
-            self._framed.clear()
-        tail = mbap.wrap(0, unit, request.pdu)[2:]
-        begins = mbap.HEADER.pack(0, 0, request.size + 1, unit)[2:] + request.head
-        framed = _Framed(unit, request, tail, begins, request.size + mbap.HEADER.size)
-        self._framed[id(request)] = framed  # which holds the request, so that its id stays its own
-        return framed
 
     def data_received(self, data: bytes) -> None:
         self._silent = 0
