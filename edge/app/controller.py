@@ -250,9 +250,8 @@ class Controller:
     def _post(self, writes: list[tuple[str, Write]], *, urgent: bool) -> None:
         if self.observe:
             return
-        now = self.clock.now()
         for bus, write in writes:
-            self.buses[bus].mailbox.put(write, now, urgent=urgent)
+            self.buses[bus].mailbox.put(write, urgent=urgent)
 
     async def _next_turn(self) -> None:
         """Wait until something arrived, at least scan.min after the last step, or scan.max."""

@@ -50,8 +50,8 @@ class Sink(Protocol):
         """A device was lost or came back."""
         ...
 
-    def written(self, write: Write, asked: float, now: float) -> None:
-        """The device acknowledged a write that was asked for at `asked`, or is known to hold it."""
+    def written(self, write: Write, now: float) -> None:
+        """The device acknowledged a write, or is known to hold it."""
         ...
 
     def unverified(self, write: Write, now: float) -> None:

@@ -19,7 +19,7 @@ PARKED = math.inf
 
 @dataclass(slots=True, eq=False)
 class Letter:
-    """One write, when it was asked for and what became of it so far.
+    """One write and what became of it so far.
 
     `tries` counts its failures, `breaks` how often the link ended with it in a row. `unsure`: the
     device may have carried it out, nobody knows.
@@ -27,7 +27,6 @@ class Letter:
     """
 
     write: Write
-    asked: float
     urgent: bool
     retry_at: float = 0.0
     tries: int = 0
@@ -51,7 +50,7 @@ class Mailbox:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def put(self, write: Write, now: float, *, urgent: bool = False) -> None:
+    def put(self, write: Write, *, urgent: bool = False) -> None:
         """Ask for a write; an older one for the same point is replaced and loses its place.
 
         Who asks for what is on its way already changes nothing.
@@ -61,7 +60,7 @@ class Mailbox:
         if old is not None and _same(old.write, write) and old.urgent >= urgent:
             return
         self.letters.pop(write.point, None)
-        self.letters[write.point] = letter = Letter(write, now, urgent)
+        self.letters[write.point] = letter = Letter(write, urgent)
         if old is not None and old.urgent >= urgent:  # another value ends the link no less
             letter.breaks = old.breaks
             letter.retry_at = old.retry_at if old.breaks else 0.0

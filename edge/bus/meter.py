@@ -74,13 +74,3 @@ class Meter:
             return math.nan, math.nan
         count = len(trips)
         return trips[(count - 1) // 2], trips[math.ceil(0.99 * count) - 1]
-
-    @property
-    def median(self) -> float:
-        """The middle one of the remembered round trips in seconds, NaN for none."""
-        return self.round_trips()[0]
-
-    @property
-    def p99(self) -> float:
-        """What 99 of 100 remembered round trips do not exceed in seconds, NaN for none."""
-        return self.round_trips()[1]

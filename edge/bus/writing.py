@@ -93,7 +93,7 @@ class Writing:
         now, write = self._clock.now(), letter.write
         self._mailbox.done(letter)
         self._failing.discard(write.point)
-        self._sink.written(write, letter.asked, now)
+        self._sink.written(write, now)
         self._schedule.hurry(write.point, now)  # read back at once
 
     def _refused(self, letter: Letter, error: DeviceRefused) -> None:

@@ -134,7 +134,7 @@ class Scan:
         if online:
             self.outputs.returned(device, now)
 
-    def written(self, write: Write, asked: float, now: float) -> None:
+    def written(self, write: Write, now: float) -> None:
         """A device acknowledged a write, or is known to hold it."""
         self.outputs.written(write, now)
 

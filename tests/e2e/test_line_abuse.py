@@ -77,7 +77,7 @@ class Sink:
     def online(self, device: str, online: bool, now: float) -> None:
         self.states.append((now, device, online))
 
-    def written(self, write: Write, asked: float, now: float) -> None:
+    def written(self, write: Write, now: float) -> None:
         raise AssertionError("nobody wrote")
 
     def unverified(self, write: Write, at: float) -> None:

@@ -81,7 +81,7 @@ def test_the_explicit_failsafe_is_the_last_thing_written(tmp_path: Path) -> None
         await asyncio.sleep(5)
         assert written(stage, "v1_command")[-1] == 80
         stage.line.silent.add("io")  # its letters keep the stop waiting for its three seconds
-        stage.controller.buses["panel"].mailbox.put(Write("io", "io.relay", 1.0, 14), 5.0)
+        stage.controller.buses["panel"].mailbox.put(Write("io", "io.relay", 1.0, 14))
         await stage.stop()
         assert written(stage, "v1_command")[-1] == 35
         assert written(stage, "v1_command").count(35) == 1

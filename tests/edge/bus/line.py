@@ -148,7 +148,7 @@ class FakeSink:
     def online(self, device: str, online: bool, at: float) -> None:
         self.states.append((round(at, 3), device, online))
 
-    def written(self, write: Write, asked: float, at: float) -> None:
+    def written(self, write: Write, at: float) -> None:
         self.acknowledged.append((write.point, write.value))
 
     def unverified(self, write: Write, at: float) -> None:
@@ -209,7 +209,7 @@ class Case:
 
     def put(self, point: str, value: float, slot: int = Slot.CONTROL) -> None:
         """Ask for a write."""
-        self.runner.mailbox.put(Write(point.partition(".")[0], point, value, slot), now())
+        self.runner.mailbox.put(Write(point.partition(".")[0], point, value, slot))
 
     def rate(self, device: int, since: float, until: float = math.inf) -> int:
         """How often the point with that index was delivered."""

@@ -142,7 +142,7 @@ def test_a_write_that_ends_the_link_leaves_time_for_polls(urgent: bool) -> None:
             await asyncio.sleep(2.0)
             write, case.line.write = case.line.write, hang_up  # type: ignore[method-assign]
             for k in range(100):
-                case.runner.mailbox.put(Write("d1", "d1.p0", float(k), 14), now(), urgent=urgent)
+                case.runner.mailbox.put(Write("d1", "d1.p0", float(k), 14), urgent=urgent)
                 await asyncio.sleep(10.0)
             assert min(case.rate(k, 0.0) for k in range(3)) >= 750
             assert case.events.counts["link-down"] <= 12
@@ -166,7 +166,7 @@ def test_the_living_get_their_failsafe_values_before_the_dead_are_tried() -> Non
             for device in ("d0", "d1"):
                 for k in range(20):
                     write = Write(device, f"{device}.p{k}", 0.0, 14)
-                    case.runner.mailbox.put(write, now(), urgent=True)
+                    case.runner.mailbox.put(write, urgent=True)
             await asyncio.sleep(3.0)
             assert len(case.line.writes) == 20
             assert case.line.writes[-1][0] - began < 0.5
@@ -205,7 +205,7 @@ def test_a_stop_does_not_wait_for_a_dead_device() -> None:
             await asyncio.sleep(15.0)
             case.put("d0.p0", 1.0)
             await asyncio.wait_for(case.runner.mailbox.emptied(), 0.01)
-            case.runner.mailbox.put(Write("d0", "d0.p0", 0.0, 14), now(), urgent=True)
+            case.runner.mailbox.put(Write("d0", "d0.p0", 0.0, 14), urgent=True)
             case.put("d1.p0", 1.0)
             await asyncio.wait_for(case.runner.mailbox.emptied(), TIMEOUT + 0.1)
             assert case.line.silences[-1][0] == pytest.approx(15.0, abs=0.1)

@@ -297,11 +297,11 @@ def test_who_asks_again_for_what_is_on_its_way_changes_nothing() -> None:
     async def main() -> None:
         case = Case(1)
         box = case.runner.mailbox
-        box.put(Write("d0", P0, math.nan, 14), now())
+        box.put(Write("d0", P0, math.nan, 14))
         first = box.next(now())
-        box.put(Write("d0", P0, math.nan, 14), now())
+        box.put(Write("d0", P0, math.nan, 14))
         assert box.next(now()) is first
-        box.put(Write("d0", P0, math.nan, 5), now())
+        box.put(Write("d0", P0, math.nan, 5))
         assert box.next(now()) is not first
         assert len(box.letters) == 1
 
