@@ -26,6 +26,23 @@ def written(case: Case, point: str = P0) -> list[float]:
     return [value for _, name, value in case.line.writes if name == point]
 
 
+def test_letting_go_wears_nothing_out() -> None:
+    """NaN, as at each start, is neither counted nor taken from what a register endures in a day."""
+
+    async def main() -> None:
+        case = Case(1, outputs={P0: output(eeprom=True)})
+        async with case:
+            await asyncio.sleep(2.3)
+            case.put(P0, math.nan)
+            await asyncio.sleep(1.0)
+            assert case.runner.budgets[P0].retain() == {"count": 0, "today": []}
+            case.put(P0, 7.0)
+            await asyncio.sleep(1.0)
+            assert case.runner.budgets[P0].count == 1
+
+    run_virtual(main)
+
+
 @pytest.mark.parametrize("outcome", ["lost", LinkDown(WORD), BadAnswer(WORD), refusal(unsure=True)])
 def test_a_write_that_may_have_been_done_is_read_back_and_not_repeated(
     outcome: DriverError | str,
