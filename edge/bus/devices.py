@@ -77,6 +77,7 @@ class Devices:
         self.states = states
         self.up = False
         self.down_reason: Text | None = None
+        self._told: set[Text] = set()  # why it is down, each reason once in an outage
         self.probe_at = math.inf  # when the next silent device may be asked
         self._bus, self._planned, self._schedule, self._mailbox = bus, planned, schedule, mailbox
         self._meter, self._sink, self._clock, self._events = meter, sink, clock, events
@@ -202,16 +203,19 @@ class Devices:
         if self.down_reason is not None:
             self._events.emit(LINK_UP, bus=self._bus, lasted=now - self._down_since)
         self.down_reason = None
+        self._told.clear()
 
     def link_down(self, reason: Text) -> None:
         """The connection is gone, or cannot be had."""
         now = self._clock.now()
         self.up = False
-        if self.down_reason is not None:
+        known, self.down_reason = self.down_reason is not None, reason
+        if reason not in self._told:
+            self._told.add(reason)
+            self._events.emit(LINK_DOWN, bus=self._bus, reason=reason)
+        if known:
             return
-        self.down_reason = reason
         self._down_since = now
-        self._events.emit(LINK_DOWN, bus=self._bus, reason=reason)
         for device in self.states.values():
             device.well = False
             if device.online:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from itertools import pairwise
 
 import pytest
@@ -14,7 +15,8 @@ from edge.bus.schedule import DeviceState, Planned, Schedule, next_turn
 from edge.driver import Poll
 from edge.errors import LinkDown
 from edge.image import quality
-from tests.edge.bus.line import ANSWER, Case, now
+from edge.text import Text
+from tests.edge.bus.line import ANSWER, WORD, Case, now
 from tests.support.virtual_loop import run_virtual
 
 
@@ -195,6 +197,24 @@ def test_a_refused_poll_is_config_quality_and_rarely_asked_again() -> None:
         assert {bits for _, first, bits in case.sink.failures if first == 1} == {quality.CONFIG}
         assert sum(1 for _, d in case.line.reads if d == "d1") == 2
         assert case.rate(0, 1.0) >= 59
+
+    run_virtual(main)
+
+
+def test_why_a_link_stays_down_is_told_once() -> None:
+    """A line that broke off and then cannot be opened: the second reason is what helps."""
+
+    async def main() -> None:
+        case = Case(1)
+        async with case:
+            await asyncio.sleep(2.0)
+            case.line.next["d0"] = deque([LinkDown(Text("断开", "closed"))])
+            await asyncio.sleep(0.9)
+            assert case.runner.down_reason == Text("断开", "closed")
+            case.line.link = False
+            await asyncio.sleep(30.0)
+            assert case.runner.down_reason == WORD
+            assert case.events.counts["link-down"] == 2
 
     run_virtual(main)
 
