@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
@@ -17,6 +18,7 @@ from pydantic import AfterValidator, Field, model_validator
 from drivers.modbus.codec import Cell, Order, Type, limits, patterns, registers
 from drivers.modbus.identity import Identity
 from edge.schema.model import Model, Refusal
+from edge.schema.syntax import full_width
 from edge.schema.units import Duration
 from edge.text import Text
 
@@ -28,6 +30,7 @@ Table = Literal["holding", "input", "coil", "discrete"]
 WriteBy = Literal["single", "multiple", "read_write"]
 TABLES: Final[tuple[Table, ...]] = ("holding", "input", "coil", "discrete")
 MEDIA: Final = ("tcp", "rtu_tcp", "serial")
+_NUMBERS = re.compile(r"[0-9.]+")
 
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?", re.ASCII)
 
@@ -35,16 +38,18 @@ _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.%\w]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5
 def split_address(text: str, port: int = PORT) -> tuple[str, int]:
     """Host and port of `host`, `host:port` or `[IPv6]:port`; `port` when none is given."""
     match = _ADDRESS.fullmatch(text)
-    port = int(match[3] or port) if match else 0
-    if match is None or not 1 <= port <= 65535:
-        raise Refusal(
-            Text(
-                f'"{text}" 不是地址; 应写如 192.168.10.20, gateway.local:502 或 [fd00::20]:502',
-                f'"{text}" is no address; write it like 192.168.10.20, gateway.local:502 '
-                "or [fd00::20]:502",
-            )
-        )
-    return match[1] or match[2], port
+    if match is None:
+        slip = full_width(text)
+        raise Refusal(slip[1] if slip else _NO_ADDRESS.format(text=text))
+    host, port = match[1] or match[2], int(match[3] or port)
+    if not 1 <= port <= 65535:
+        raise Refusal(_NO_SUCH_PORT.format(port=port))
+    if _NUMBERS.fullmatch(host):
+        try:
+            IPv4Address(host)
+        except ValueError:
+            raise Refusal(_NO_IP.format(host=host)) from None
+    return host, port
 
 
 def _address(text: str) -> str:
@@ -167,7 +172,7 @@ class BusConfig(Model):
     def _consistent(self) -> Self:
         given = [medium for medium in MEDIA if getattr(self, medium) is not None]
         if len(given) != 1:
-            raise Refusal(_ONE_MEDIUM.format(given=", ".join(given) or "–"))
+            raise Refusal(_ONE_MEDIUM.format(given=", ".join(given)) if given else _NO_MEDIUM)
         written = self.model_fields_set
         for key in ("baud", "parity", "stop", "rs485"):
             if key in written and self.serial is None:
@@ -186,6 +191,22 @@ class BusConfig(Model):
         return self.model_copy(update={"tls": self.tls.within(folder)})
 
 
+_NO_ADDRESS = Text(
+    '"{text}" 不是地址; 应写如 192.168.10.20, gateway.local:502 或 [fd00::20]:502',
+    '"{text}" is no address; write it like 192.168.10.20, gateway.local:502 or [fd00::20]:502',
+)
+_NO_SUCH_PORT = Text(
+    "没有端口 {port}; 应为 1 到 65535, Modbus TCP 通常为 502",
+    "there is no port {port}; it is 1 to 65535, for Modbus TCP mostly 502",
+)
+_NO_IP = Text(
+    '"{host}" 不是 IP 地址; 应为四个 0 到 255 的数, 如 192.168.10.20',
+    '"{host}" is no IP address; it has four numbers from 0 to 255, such as 192.168.10.20',
+)
+_NO_MEDIUM = Text(
+    "缺少连接方式: 应写 tcp, rtu_tcp, serial 之一",
+    "how the bus is reached is missing: write one of tcp, rtu_tcp and serial",
+)
 _ONE_MEDIUM = Text(
     "总线须写 tcp, rtu_tcp, serial 之一, 且只写一个; 现有: {given}",
     "a bus has one of tcp, rtu_tcp and serial, and only one; here: {given}",

@@ -57,7 +57,7 @@ async def refused(options: dict[str, Any]) -> LinkDown:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "here: –"),
+        ({}, "write one of tcp, rtu_tcp and serial"),
         ({"tcp": "h", "serial": "/dev/ttyS0"}, "here: tcp, serial"),
         ({"tcp": "h", "rtu_tcp": "h:1"}, "only one"),
         ({"tcp": "h", "baud": 9600}, "baud belongs to serial"),

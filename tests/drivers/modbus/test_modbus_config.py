@@ -39,7 +39,7 @@ def test_address(text: str, host: str, port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "host:", "host:0", "host:65536", "fd00::20", "a b", "tcp://host", "host:502/1"]
+    "text", ["", "host:", "fd00::20", "a b", "tcp://host", "host:502/1", "192.168.1.300", "10.0.1"]
 )
 def test_no_address(text: str) -> None:
     """What is no address is refused and shown how to write it."""
@@ -49,6 +49,21 @@ def test_no_address(text: str) -> None:
     assert "192.168.10.20" in caught.value.text.zh
     with pytest.raises(ValidationError):
         BusConfig(tcp=text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("host:0", "no port 0; it is 1 to 65535"),
+        ("host:99999", "no port 99999; it is 1 to 65535"),
+        ("192.168.10.20：502", "a full-width"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_named(text: str, words: str) -> None:
+    """What the eye does not see at once is said."""
+    with pytest.raises(Refusal) as caught:
+        split_address(text)
+    assert words in caught.value.text.en
 
 
 @pytest.mark.parametrize(
