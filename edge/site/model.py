@@ -217,7 +217,7 @@ class PointOptions(Model):
         1.0, description="Between two writes; the newest value wins, a protection never waits."
     )
     eeprom: bool = Field(False, description="Wears out by writing: at most 10 writes in 24 h.")
-    refresh: Duration | Never = Field(
+    refresh: Annotated[Duration, Field(ge=0.1)] | Never = Field(
         "never", description="Written again after so long, for a device with a bus watchdog."
     )
     rate: Amount | None = Field(None, description="Greatest change per second.")

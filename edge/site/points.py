@@ -173,6 +173,7 @@ def _output(device: DevicePart, part: PointPart, field: FieldPoint, amounts: Amo
     deadband = amounts.of(options.deadband, unit, source, "deadband", difference=True)
     span = field.high - field.low
     close = max(deadband, 0.01 * span if math.isfinite(span) else 0.01)
+    _refuse_refresh(part, amounts)
     return Output(
         default=amounts.of(options.default, unit, source, "default"),
         failsafe=failsafe,  # type: ignore[arg-type] # one of the two words by now, or a number
@@ -190,6 +191,26 @@ def _output(device: DevicePart, part: PointPart, field: FieldPoint, amounts: Amo
         write_interval=options.write_interval,
         eeprom=options.eeprom,
     )
+
+
+def _refuse_refresh(part: PointPart, amounts: Amounts) -> None:
+    options = part.options
+    if options.refresh == "never":
+        return
+    text = _WEARS if options.eeprom else _HURRIES
+    if options.eeprom or options.refresh < options.write_interval:
+        where = part.source.value(("refresh",))
+        amounts.problems.append(Problem("wrong-value", where, text))
+
+
+_WEARS = Text(
+    "refresh 会磨损 eeprom: true 的寄存器 (24 小时内最多写 10 次); 请去掉二者之一",
+    "refresh wears out a register with eeprom: true (at most 10 writes in 24 h); drop one of them",
+)
+_HURRIES = Text(
+    "refresh 不得短于 write_interval; 请延长 refresh 或缩短 write_interval",
+    "refresh must not be shorter than write_interval; lengthen it, or shorten write_interval",
+)
 
 
 def setpoint(record: Record[SetpointOptions], amounts: Amounts) -> Point:
