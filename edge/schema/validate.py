@@ -49,7 +49,8 @@ def validate(
         where = [*loc, *found.loc]
         if found.detail["type"] == "extra_forbidden":
             choices = keys_at(model, found.loc[:-1])
-            problems.append(unknown_key(where, marks, {*choices, *also}))
+            others = () if found.loc[:-1] else also
+            problems.append(unknown_key(where, marks, {*choices, *others}))
         else:
             code, text = found.problem()
             problems.append(Problem(code, _mark(marks, where, found), text))
@@ -142,7 +143,15 @@ def _one_per_place(details: list[ErrorDetails], data: object) -> list[_Found]:
             merged[key] = found
         elif first.wanted and found.wanted:
             first.wanted = tuple(dict.fromkeys((*first.wanted, *found.wanted)))
-    return list(merged.values())
+    return [found for found in merged.values() if not _taken(found, merged.values())]
+
+
+def _taken(found: _Found, others: Iterable[_Found]) -> bool:
+    """Whether another member took the type and refuses something within the value."""
+    size = len(found.loc)
+    return bool(found.wanted) and any(
+        len(other.loc) > size and other.loc[:size] == found.loc for other in others
+    )
 
 
 def keys_at(model: type[BaseModel], loc: Loc) -> set[str]:

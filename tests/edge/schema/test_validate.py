@@ -91,6 +91,20 @@ def test_members_of_a_union_speak_with_one_voice() -> None:
     ]
 
 
+def test_a_member_that_took_the_value_speaks_alone() -> None:
+    """Of `bool | Inner` a mapping is an Inner: what is wrong within is all that is said."""
+
+    class Inner(Model):
+        file: str = ""
+
+    class Outer(Model):
+        tls: bool | Inner = False
+
+    assert lines("tls: {fil: x}", Outer) == [
+        'f:1:7 tls.fil: no option "fil"; did you mean "file"? [unknown-key]'
+    ]
+
+
 def test_choices() -> None:
     """The nearest choice, or all of them."""
     assert lines("kind: fasst")[0].endswith(
