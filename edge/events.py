@@ -36,6 +36,10 @@ STARTED = _event(
     "started", "info", "{site} 已启动: {points} 点, {rules} 条规则, {alarms} 条报警",
     "{site} started: {points} points, {rules} rules, {alarms} alarms",
 )  # fmt: skip
+COMPILING = _event(
+    "compiling", "info", "首次启动: 正在编译内核, 慢的机器上需一两分钟, 之后从缓存载入",
+    "first start: the kernel is compiled, a minute or two on a slow board; then it is kept",
+)  # fmt: skip
 OBSERVING = _event(
     "observing", "warning", "只观察: 计算一切, 不写任何设备",
     "observing: everything is computed, nothing is written",
@@ -101,8 +105,8 @@ DEVICE_HEALTH = _event(
 )  # fmt: skip
 POLL_REFUSED = _event(
     "poll-refused", "warning",
-    "设备 {device} 拒绝 {poll}: {reason}; 请核对寄存器表",
-    "device {device} refuses {poll}: {reason}; compare the register map",
+    "设备 {device} 拒绝 {poll}: {reason}",
+    "device {device} refuses {poll}: {reason}",
 )  # fmt: skip
 POLL_SILENT = _event(
     "poll-silent", "warning",

@@ -36,6 +36,7 @@ from edge.events import (
     ALARM,
     CALLBACK_FAILED,
     COMMAND,
+    COMPILING,
     OBSERVING,
     SCAN_OVERRUN,
     STARTED,
@@ -47,7 +48,7 @@ from edge.events import (
 from edge.hmi.server import Server
 from edge.hmi.socket import listen
 from edge.rules.compile import compile_site
-from edge.rules.kernel import compile_kernel
+from edge.rules.kernel import compile_kernel, compiled_before
 from edge.scan.alarms import Transition
 from edge.scan.annunciator import PANEL
 from edge.scan.cycle import PROTECT_FAILURES, Scan
@@ -82,6 +83,8 @@ class Controller:
         self.timings = Timings()
         self.trusted = clock.trusted()
         self.directory, self._socket = directory, socket
+        if not compiled_before():
+            self.events.emit(COMPILING)
         self._kernel = compile_kernel()
         programs = compile_site(site, kinds)
         self.scan = Scan(site, kinds, programs, self._kernel.run, self.events)

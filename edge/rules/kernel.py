@@ -201,6 +201,13 @@ def compile_kernel() -> Kernel:
         return _compiled(None)
 
 
+def compiled_before() -> bool:
+    """Whether `compile_kernel` needs to compile nothing."""
+    cache = cache_directory()
+    plain = os.environ.get("EDGE_JIT") == "0" or numba.config.DISABLE_JIT
+    return bool(plain) or (cache is not None and _seal(cache) == _checksum(cache) != "")
+
+
 def _compiled(cache: Path | None) -> Kernel:
     if cache is not None and _seal(cache) != _checksum(cache):
         shutil.rmtree(cache)  # a power cut left half a file: numba would fail on it, or crash
