@@ -128,7 +128,12 @@ async def mismatch(identity: Identity, base: int, order: Order, ask: pdu.Ask) ->
 
 async def said(ask: pdu.Ask) -> dict[str, str]:
     """All that a device says of itself, by the names of the options; raises what `ask` raises."""
-    objects = await _read_objects(frozenset(number for number, _ in _OBJECTS.values()), ask)
+    try:
+        objects = await _read_objects(frozenset(number for number, _ in _OBJECTS.values()), ask)
+    except DeviceRefused as error:
+        if error.code != UNKNOWN_FUNCTION:
+            raise
+        raise DeviceRefused(_SAYS_NOTHING, error.code, permanent=True) from None
     found = {name: _readable(objects.get(number)) for name, (number, _) in _OBJECTS.items()}
     return {name: text for name, text in found.items() if text}
 
@@ -229,6 +234,11 @@ def _listed(texts: dict[str, Text]) -> Text:
 
 
 _NOT_SAID = Text("未提供", "not given")
+_SAYS_NOTHING = Text(
+    "设备有应答, 但不支持标识功能 (2B/0E); 请查看铭牌, 或读取标明型号的寄存器",
+    "the device answers, but has no identification function (2B/0E); look at its nameplate, or "
+    "read a register that names its model",
+)
 _CANNOT_SAY = Text(
     "设备不支持标识功能 (2B/0E), 请改用 identity 的 registers",
     "a device without the identification function (2B/0E): write registers under identity instead",

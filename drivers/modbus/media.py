@@ -74,7 +74,8 @@ async def _connect(
                 lambda: link, host, port, ssl=context, server_hostname=name if context else None
             )
     except TimeoutError:
-        raise _cannot(link.peer, *_TROUBLE[errno.ETIMEDOUT]) from None
+        why = _TROUBLE[errno.ETIMEDOUT] if context is None else _MUTE
+        raise _cannot(link.peer, *why) from None
     except socket.gaierror as error:
         raise _cannot(
             link.peer, "主机名无法解析; 请改用 IP 地址或检查 DNS",
@@ -134,6 +135,11 @@ def _cannot(peer: str, zh: str, en: str) -> LinkDown:
     return LinkDown(Text(f"{peer} {zh}", f"{peer} {en}"))
 
 
+_MUTE: Final = (
+    "没有完成 TLS 连接; 请核对对方在此端口是否使用 TLS, 并检查网线, 电源和地址",
+    "does not complete the TLS connection; check that it speaks TLS on this port, the cable, its "
+    "power and address",
+)
 _BAD_CA = Text(
     "连接 {peer} 用的 ca 文件 {file} 无法使用 ({why}); 应为本程序可读的 PEM 证书",
     "the ca file {file} for {peer} cannot be used ({why}); it should be a PEM certificate that we "

@@ -112,9 +112,10 @@ _GONE = ("不存在; 请检查适配器是否插好, 名称见 ls /dev/serial/by
          "names")  # fmt: skip
 _BUSY = ("已被其他程序占用; 请关闭该程序 (ModemManager, 串口调试工具)",
          "is used by another program; close it (ModemManager, a terminal program)")  # fmt: skip
-_DENIED = ("没有权限; 请把运行本程序的用户加入 dialout 组, 再重新登录或重启服务",
+_DENIED = ("无法打开: 没有权限; 请把运行本程序的用户加入 dialout 组, 再重新登录或重启服务",
            "may not be opened; add the user that runs this to the group dialout, then log in "
            "again or restart the service")  # fmt: skip
+_NO_PORT = ("不是串口; 请核对路径", "is no serial port; compare the path")
 _TROUBLE: Final[dict[int, tuple[str, str]]] = {
     errno.ENOENT: _GONE,
     errno.ENODEV: _GONE,
@@ -123,7 +124,8 @@ _TROUBLE: Final[dict[int, tuple[str, str]]] = {
     errno.EPERM: _DENIED,
     errno.EBUSY: _BUSY,
     errno.EAGAIN: _BUSY,
-    errno.ENOTTY: ("不是串口; 请核对路径", "is no serial port; compare the path"),
+    errno.ENOTTY: _NO_PORT,
+    errno.EISDIR: _NO_PORT,
     errno.EIO: ("读写错误; 请拔下适配器再插上", "fails; pull the adapter out and plug it in again"),
 }
 _NO_RS485 = Text(

@@ -22,6 +22,7 @@ from edge.bus.schedule import DeviceState
 from edge.errors import DriverError
 from edge.hmi.model import model
 from edge.hmi.view import Json, Refused, Values, both, number
+from edge.image import quality
 from edge.rules.explain import explain
 from edge.scan.alarms import AlarmState, State
 from edge.site.requests import requests
@@ -43,6 +44,11 @@ STILL_ACTIVE = Text(
     "报警 {alarm} 的原因仍在, 不能复位", "the cause of {alarm} still stands: it cannot be reset"
 )
 BAD_OP = Text("不支持的操作 {op}, 可用 ack、reset", "no operation {op}; use ack or reset")
+REFUSED = Text(
+    "设备拒绝读取该点, 或不是 identity 所写的设备; 原因见日志和 edge check SITE --plan",
+    "the device refuses this point, or is not the one that identity names; the log and "
+    "`edge check SITE --plan` say why",
+)
 OBSERVED = Text("只观察: 不写设备", "observing only: the device is not written")
 IN_HAND = Text("现场转换开关不在自动位, 不写设备", "its switch on site is not on auto: not written")
 WAITS = Text(
@@ -96,8 +102,11 @@ class AppView:
         return found.as_json() | {"notes": [both(note) for note in self._notes(point)]}
 
     def _notes(self, point: str) -> Iterator[Text]:
-        """What keeps the controller from driving an output, whatever is asked."""
+        """Why a device gives no value; what keeps the controller from driving an output."""
         scan = self._c.scan
+        at = scan.index[point]
+        if self._c.site.points[at].device and scan.image.quality[at] & quality.CONFIG:
+            yield REFUSED
         ordinal = scan.ordinals.get(point)
         if ordinal is None or scan.outputs.wires[ordinal].device is None:
             return

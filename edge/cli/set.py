@@ -192,7 +192,8 @@ STATES = {
     "EXECUTING": Text("执行中", "executing"),
     "VERIFIED": Text("已验证, 反馈 {feedback}", "verified, feedback {feedback}"),
     "WRITTEN_UNVERIFIED": Text(
-        "设备已应答, 但没有独立反馈", "the device answered, there is no independent feedback"
+        "设备中的值与给定相符, 但没有独立反馈",
+        "the device holds the value, there is no independent feedback",
     ),
     "MISMATCH": Text(
         "未跟随: 反馈停在 {feedback}, 请现场查看",

@@ -73,8 +73,8 @@ _REFUSING = AlarmTemplate(
     text=Text("{name}拒绝部分点的读取", "{name} refuses some of its points"),
     checks=(
         Text(
-            "看哪些寄存器被拒: edge check SITE --plan",
-            "see which registers are refused: `edge check SITE --plan`",
+            "查看日志和 edge check SITE --plan: 哪些寄存器被拒, 或是否接了另一台设备",
+            "look into the log and `edge check SITE --plan`: which registers, or another device",
         ),
         Text(
             "核对寄存器表、地址起点 (base) 与数据类型",
@@ -85,8 +85,9 @@ _REFUSING = AlarmTemplate(
     on_delay=60.0,
     shows=("{rule}.link.refused",),
     cause=Text(
-        "配置的寄存器在设备中不存在或不可读",
-        "registers of the configuration do not exist in the device or cannot be read",
+        "配置的寄存器在设备中不存在或不可读, 或设备与 identity 不符",
+        "registers of the configuration do not exist in the device or cannot be read, or it is "
+        "not the device that `identity` names",
     ),
     consequence=Text("这些点没有数据, 其余点正常", "these points have no data, the others do"),
 )
