@@ -234,6 +234,8 @@ def _tail(scene: Scene, width: int) -> list[Rich]:
         text = f" {health_words.bus_text(bus, language)}"
         parts = [Rich(text, "" if bus["up"] else TITLE)]
         parts += [Rich(f"  {health_words.device_text(d, now, language)}", TITLE) for d in silent]
+        if bus["up"] and silent and sum(part.cell_len for part in parts) > width:
+            parts[0] = Rich(f" {bus['id']}")  # who is silent matters more than counts
         lines.append(row(parts, width))
     for uplink in scene.health["uplinks"]:
         style = "" if uplink["up"] else TITLE
@@ -250,7 +252,7 @@ NAME = Text("名称", "name")
 VALUE = Text("值", "value")
 QUALITY = Text(" 质量与时效", " quality, age")
 OWNER = Text(" 给定与来源", " asked for, by")
-NORMAL = Text("全部正常", "all normal")
+NORMAL = Text("无报警", "no alarms")
 ALARMS = Text("{count} 条报警", "alarms: {count}")
 MORE_ALARMS = Text("还有 {count} 条报警", "{count} more alarms")
 OBSERVING = Text("只观察, 不写设备", "observing, writes nothing")
