@@ -8,7 +8,7 @@ the point's unit (`edge/schema/units.py`); conversion from the device's unit is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -124,7 +124,7 @@ class Driver(Protocol):
     cancellation, the driver itself sees to it that a late answer is never taken for the next one.
     """
 
-    async def read(self, poll: Poll) -> Sample:
+    def read(self, poll: Poll) -> Awaitable[Sample]:
         """Read one poll. Raises when nothing of it arrived; a part that failed is quality.
 
         `NotYet` asks for another turn, as in `probe`; the other calls wait for theirs.

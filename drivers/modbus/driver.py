@@ -12,7 +12,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from drivers.modbus import pdu
 from drivers.modbus.codec import Cell, decode_one
@@ -21,22 +21,14 @@ from drivers.modbus.device import Device
 from drivers.modbus.dividing import read_parts
 from drivers.modbus.exceptions import DIVIDES
 from drivers.modbus.identity import said
-from drivers.modbus.link import Link
+from drivers.modbus.link import Link, TcpLink
 from drivers.modbus.media import open_link
 from drivers.modbus.parts import Reading
 from drivers.modbus.plan import Block, Unit, unit_of
 from drivers.modbus.writing import holds_spot, read_raw, write_spot
 from edge.driver import FieldDevice, Host, Poll, Sample, Write
-from edge.errors import DeviceRefused, DeviceTimeout, LinkDown, NotYet
+from edge.errors import DeviceRefused, DeviceTimeout, DriverError, LinkDown, NotYet
 from edge.text import Text
-
-
-class _Whole(NamedTuple):
-    """How to ask for a poll, what takes the answer, and where its values are then."""
-
-    ask: Callable[[], Awaitable[bytes]]
-    decode: Callable[[bytes], None]
-    sample: Sample
 
 
 class ModbusDriver:
@@ -47,9 +39,9 @@ class ModbusDriver:
     ) -> None:
         self._bus = bus
         self._link: Link | None = None
-        # Polls that one request reads whole, laid out flat: what is done thousands of times a
-        # second touches no more than it must.
-        self._whole: dict[Block, _Whole] = {}
+        # Polls that one request reads whole: what is done thousands of times a second is made ready
+        # once, with no task between the answer and its values.
+        self._whole: dict[Block, Callable[[], Awaitable[Sample]]] = {}
         self._free_at = -math.inf  # loop time before which nothing may be sent
         self._readings: dict[Block, Reading] = {p.request: Reading(p.request) for p in polls}
         self._devices: dict[str, Device] = {}
@@ -78,23 +70,13 @@ class ModbusDriver:
         if link is not None:
             await link.close()
 
-    async def read(self, poll: Poll) -> Sample:
+    def read(self, poll: Poll) -> Awaitable[Sample]:
         """Read one poll. What the device refuses inside it is left out and becomes CONFIG.
 
         The sample is the same object at each read of a poll, with new content.
         """
-        whole = self._whole.get(poll.request)
-        if whole is None:
-            return await self._read(poll)
-        ask, decode, sample = whole
-        try:
-            answer = await ask()
-        except (DeviceTimeout, DeviceRefused) as error:
-            self._devices[poll.device].note(error)
-            self._divide(poll, error)
-            return await self._read_parts(poll)
-        decode(answer)
-        return sample
+        ask = self._whole.get(poll.request)
+        return self._read(poll) if ask is None else ask()
 
     async def _read(self, poll: Poll) -> Sample:
         device, reading = await self._meet(poll.device), self._readings[poll.request]
@@ -104,22 +86,34 @@ class ModbusDriver:
         try:
             answer = await device.ask(part.request)
         except DeviceRefused as error:
-            self._divide(poll, error)
+            if not self._divided(poll, error):
+                raise
             return await self._read_parts(poll)
         part.decoder.decode(answer)
-        if self._link is not None and device.contact is None and not self._paced:
-            ask = self._link.prepared(device.unit.number, part.request, device.unit.timeout)
-            self._whole[poll.request] = _Whole(ask, part.decoder.decode, reading.sample)
+        if isinstance(self._link, TcpLink) and device.contact is None and not self._paced:
+            self._whole[poll.request] = self._link.prepared(
+                device.unit.number, part.request, device.unit.timeout,
+                reading.sample, part.decoder.decode, partial(self._failed, poll),
+            )  # fmt: skip
         return reading.sample
 
-    def _divide(self, poll: Poll, error: DeviceTimeout | DeviceRefused) -> None:
-        """Go on with smaller requests, or raise the error where they cannot help."""
+    def _failed(self, poll: Poll, error: DriverError) -> DriverError:
+        """What a poll that one request reads whole has come to."""
+        if isinstance(error, DeviceTimeout | DeviceRefused):
+            self._devices[poll.device].note(error)
+        if isinstance(error, DeviceRefused) and self._divided(poll, error):
+            return NotYet(error.reason, 0.0)  # at its next turn it is read in parts
+        return error
+
+    def _divided(self, poll: Poll, error: DeviceRefused) -> bool:
+        """Go on with smaller requests; False where they cannot help."""
         reading = self._readings[poll.request]
         part = reading.parts[0]
-        if isinstance(error, DeviceTimeout) or error.code not in DIVIDES or not part.halves():
-            raise error
+        if error.code not in DIVIDES or not part.halves():
+            return False
         self._whole.pop(poll.request, None)
         reading.refuse(part, error.code, _now())
+        return True
 
     async def _read_parts(self, poll: Poll) -> Sample:
         device, reading = self._devices[poll.device], self._readings[poll.request]

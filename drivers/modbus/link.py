@@ -14,12 +14,13 @@ from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from drivers.modbus import mbap
 from drivers.modbus.exceptions import refused
 from drivers.modbus.pdu import Request, answers, refusal
-from edge.errors import BadAnswer, DeviceTimeout, LinkDown
+from edge.driver import Sample
+from edge.errors import BadAnswer, DeviceTimeout, DriverError, LinkDown
 from edge.text import Text
 
 STRIKES: Final = 5  # wrong answers in a row after which the connection is replaced
@@ -56,12 +57,6 @@ class Link(asyncio.Protocol):
         NotYet on a line. After any of them and after a cancellation the next call gets its own
         answer or none.
         """
-
-    def prepared(
-        self, unit: int, request: Request, timeout: float
-    ) -> Callable[[], Awaitable[bytes]]:
-        """`ask` for a request that is asked again and again."""
-        return partial(self.ask, unit, request, timeout)
 
     async def close(self) -> None:
         """Close at once; a second call does nothing."""
@@ -123,22 +118,36 @@ class Link(asyncio.Protocol):
 @dataclass(frozen=True, slots=True)
 class _Framed:
     """A request to one unit, ready but for its transaction: what follows that in the frame, how the
-    frame of its answer goes on after the transaction, and how long that frame is."""
+    frame of its answer goes on after the transaction, and how long that frame is.
+
+    The answer of a poll is handed to `decode` as it comes, and whoever waits gets `sample`; what
+    went wrong is what `failed` makes of it.
+    """
 
     unit: int
     request: Request
     tail: bytes
     begins: bytes
     size: int
+    sample: Sample | None
+    decode: Callable[[bytes], None]
+    failed: Callable[[DriverError], DriverError]
 
 
-def _frame(unit: int, request: Request) -> _Framed:
+def _frame(
+    unit: int,
+    request: Request,
+    sample: Sample | None = None,
+    decode: Callable[[bytes], None] = lambda _pdu: None,
+    failed: Callable[[DriverError], DriverError] = lambda error: error,
+) -> _Framed:
     tail = mbap.wrap(0, unit, request.pdu)[2:]
     begins = mbap.HEADER.pack(0, 0, request.size + 1, unit)[2:] + request.head
-    return _Framed(unit, request, tail, begins, request.size + mbap.HEADER.size)
+    size = request.size + mbap.HEADER.size
+    return _Framed(unit, request, tail, begins, size, sample, decode, failed)
 
 
-_Asked = tuple[asyncio.Future[bytes], _Framed, float, float]
+_Asked = tuple[asyncio.Future[Any], _Framed, float, float]
 """Who waits and for what, until when (loop time), and how long that was."""
 
 
@@ -166,11 +175,22 @@ class TcpLink(Link):
         return self._send(_frame(unit, request), timeout)
 
     def prepared(
-        self, unit: int, request: Request, timeout: float
-    ) -> Callable[[], Awaitable[bytes]]:
-        return partial(self._send, _frame(unit, request), timeout)
+        self,
+        unit: int,
+        request: Request,
+        timeout: float,
+        sample: Sample,
+        decode: Callable[[bytes], None],
+        failed: Callable[[DriverError], DriverError],
+    ) -> Callable[[], Awaitable[Sample]]:
+        """`ask` for a poll, again and again: no task has to wake up before its answer is decoded.
 
-    def _send(self, framed: _Framed, timeout: float) -> asyncio.Future[bytes]:
+        `decode` takes an answer that satisfies `answers`, and whoever waits gets `sample`; instead
+        of a time-out, a refusal or a bad answer he gets what `failed` makes of it.
+        """
+        return partial(self._send, _frame(unit, request, sample, decode, failed), timeout)
+
+    def _send(self, framed: _Framed, timeout: float) -> asyncio.Future[Any]:
         if self._down is not None:
             raise LinkDown(self._down.reason)
         self._transaction = transaction = self._transaction % 0xFFFF + 1
@@ -196,7 +216,11 @@ class TcpLink(Link):
                 and not future.done()
             ):
                 self._strikes = 0
-                future.set_result(data[7:])
+                if framed.sample is None:
+                    future.set_result(data[7:])
+                else:
+                    framed.decode(data[7:])
+                    future.set_result(framed.sample)
                 return
             self._asked[data[:2]] = asked
         try:
@@ -221,14 +245,16 @@ class TcpLink(Link):
         if frame.unit == unit:
             if answers(request, frame.pdu):
                 self._strikes = 0
-                future.set_result(frame.pdu)
+                framed.decode(frame.pdu)
+                future.set_result(frame.pdu if framed.sample is None else framed.sample)
                 return
             code = refusal(request, frame.pdu)
             if code is not None:
                 self._strikes = 0
-                future.set_exception(refused(unit, code))
+                future.set_exception(framed.failed(refused(unit, code)))
                 return
-        future.set_exception(BadAnswer(mismatch(unit, request, frame.unit, frame.pdu)))
+        bad = BadAnswer(mismatch(unit, request, frame.unit, frame.pdu))
+        future.set_exception(framed.failed(bad))
         self._strike()
 
     def _on_timer(self) -> None:
@@ -243,7 +269,8 @@ class TcpLink(Link):
                 self._drop(silent(self.peer, self._silent))
                 return
             del self._asked[key]
-            future.set_exception(DeviceTimeout(no_answer(framed.unit, self.peer, timeout)))
+            late = DeviceTimeout(no_answer(framed.unit, self.peer, timeout))
+            future.set_exception(framed.failed(late))
             if self._stream.rest:  # half a frame, which would swallow what comes next
                 self._strike()
         if following < math.inf:

@@ -31,8 +31,6 @@ class Direct:
     address, count), `refused` how many of them were; `written` the writes as (function, address).
     """
 
-    prepared = Link.prepared
-
     def __init__(self, unit: Unit, *, most: int = 125) -> None:
         self.unit = unit
         self.most = most
