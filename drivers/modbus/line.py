@@ -251,6 +251,7 @@ class RtuLink(Link):
             if answers(pending.request, body) or (code is not None and self._is_ours(pending)):
                 self._learn_echo(pending, clean=clean)
                 self._strikes = 0
+                self._heard.add(unit)
                 self._settle(pending)
                 if code is None:
                     self._answer(pending, body)
@@ -373,7 +374,7 @@ class RtuLink(Link):
             self._answer(pending, BadAnswer(_STRANGE.format(unit=pending.unit, peer=self.peer)))
             self._strike()
             return
-        self._silent = 0 if self._buffer else self._silent + 1
+        self._silent = 0 if self._buffer else self._silent + (pending.unit in self._heard)
         if self._silent >= SILENCE:
             gone = silent(self.peer, self._silent)
             self._answer(pending, gone)

@@ -24,7 +24,7 @@ from edge.errors import BadAnswer, DeviceTimeout, DriverError, LinkDown
 from edge.text import Text
 
 STRIKES: Final = 5  # wrong answers in a row after which the connection is replaced
-SILENCE: Final = 10  # time-outs in a row without a single byte after which it is replaced
+SILENCE: Final = 10  # time-outs in a row, of who had answered, after which it is replaced
 LATE: Final = 256  # a transaction so many back is an answer that came late, not a wrong one
 
 
@@ -48,6 +48,7 @@ class Link(asyncio.Protocol):
         self._timer_at = math.inf
         self._strikes = 0
         self._silent = 0
+        self._heard: set[int] = set()  # units that have answered: who never did says nothing of us
 
     @abstractmethod
     def ask(self, unit: int, request: Request, timeout: float) -> Awaitable[bytes]:
@@ -217,6 +218,7 @@ class TcpLink(Link):
             ):
                 self._strikes = 0
                 if framed.sample is None:
+                    self._heard.add(framed.unit)
                     future.set_result(data[7:])
                 else:
                     framed.decode(data[7:])
@@ -243,6 +245,7 @@ class TcpLink(Link):
         future, framed, _, _ = asked
         unit, request = framed.unit, framed.request
         if frame.unit == unit:
+            self._heard.add(unit)
             if answers(request, frame.pdu):
                 self._strikes = 0
                 framed.decode(frame.pdu)
@@ -264,7 +267,7 @@ class TcpLink(Link):
             if deadline > now:
                 following = min(following, deadline)
                 continue
-            self._silent += 1
+            self._silent += framed.unit in self._heard
             if self._silent >= SILENCE * self._pipeline:
                 self._drop(silent(self.peer, self._silent))
                 return

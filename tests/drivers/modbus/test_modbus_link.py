@@ -309,12 +309,25 @@ def test_lasting_silence_replaces_the_link() -> None:
     """Many requests without a single byte end the connection; each before is a time-out."""
 
     async def test(link: TcpLink, wire: Wire) -> None:
+        link._heard.add(7)
         for _ in range(SILENCE - 1):
             with pytest.raises(DeviceTimeout):
                 await link.ask(7, READ, 0.5)
         with pytest.raises(LinkDown):
             await link.ask(7, READ, 0.5)
         assert wire.aborted
+
+    virtually(test)
+
+
+def test_who_never_answered_says_nothing_of_the_connection() -> None:
+    """Units that are dead from the start are time-outs, however many; the connection stays."""
+
+    async def test(link: TcpLink, wire: Wire) -> None:
+        for unit in range(1, 3 * SILENCE):
+            with pytest.raises(DeviceTimeout):
+                await link.ask(unit, READ, 0.5)
+        assert not wire.aborted
 
     virtually(test)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.bus.schedule import Allowance
+from edge.bus.schedule import SILENT_SHARE, Allowance
 from edge.errors import BadAnswer, LinkDown, NotYet
 from edge.image import quality
 from tests.edge.bus.line import TIMEOUT, WORD, Case, now, refusal
@@ -48,9 +48,9 @@ def test_what_could_not_be_deferred_is_paid_for_later() -> None:
     """A protection is tried at once; the probes after it wait for both."""
     allowance = Allowance()
     allowance.spend(0.0, 1.0)
-    assert allowance.free_at == 20.0
+    assert allowance.free_at == pytest.approx(1 / SILENT_SHARE)
     allowance.spend(5.0, 1.0)
-    assert allowance.free_at == 40.0
+    assert allowance.free_at == pytest.approx(2 / SILENT_SHARE)
 
 
 @settings(max_examples=10, deadline=None)
