@@ -43,7 +43,7 @@ class Link(asyncio.Protocol):
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
         self._down: LinkDown | None = LinkDown(_closed(peer))
-        self._secure = False
+        self._ended = _ENDED
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._strikes = 0
@@ -70,12 +70,17 @@ class Link(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._down = None
-        self._secure = transport.get_extra_info("ssl_object") is not None
-        _watch_for_dead_peer(transport.get_extra_info("socket"))
+        sock = transport.get_extra_info("socket")
+        if sock is None:
+            self._ended = _PORT_GONE
+        elif transport.get_extra_info("ssl_object") is not None:
+            self._ended = _TLS_ENDED
+        _watch_for_dead_peer(sock)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self._end(LinkDown(_ended(self.peer, exc, secure=self._secure)))
+        reason = exc.reason or str(exc) if isinstance(exc, ssl.SSLError) else "EOF"
+        self._end(LinkDown(self._ended.format(peer=self.peer, reason=reason)))
         if not self._closed.done():
             self._closed.set_result(None)
 
@@ -310,17 +315,19 @@ def _closed(peer: str) -> Text:
     return Text(f"与 {peer} 的连接已断开", f"the connection to {peer} is closed")
 
 
-def _ended(peer: str, why: Exception | None, *, secure: bool) -> Text:
-    if not secure:
-        return _closed(peer)
-    reason = why.reason or str(why) if isinstance(why, ssl.SSLError) else "EOF"
-    return Text(  # TLS 1.3 tells only after the handshake what it thinks of our certificate
-        f"{peer} 断开了 TLS 连接 ({reason}); 若每次如此, 请核对对方是否要求并信任本机证书",
-        f"{peer} ended the TLS connection ({reason}); if it always does, compare whether it wants "
-        "a certificate of ours, and trusts the one it gets",
-    )
-
-
+_ENDED = Text(
+    "{peer} 断开了连接; 若每次如此, 请核对端口和协议, 并确认其连接数未满",
+    "{peer} ended the connection; if it always does, compare port and protocol, and whether its "
+    "few connections are taken",
+)
+_TLS_ENDED = Text(  # TLS 1.3 tells only after the handshake what it thinks of our certificate
+    "{peer} 断开了 TLS 连接 ({reason}); 若每次如此, 请核对对方是否要求并信任本机证书",
+    "{peer} ended the TLS connection ({reason}); if it always does, compare whether it wants a "
+    "certificate of ours, and trusts the one it gets",
+)
+_PORT_GONE = Text(
+    "串口 {peer} 断开; 请检查适配器", "the serial port {peer} is gone; check the adapter"
+)
 _GARBLED = Text(
     "{peer} 发来的不是 Modbus TCP; 请核对端口和协议 (RTU over TCP?)",
     "what {peer} sends is not Modbus TCP; compare port and protocol (RTU over TCP?)",
