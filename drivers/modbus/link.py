@@ -25,6 +25,8 @@ from edge.text import Text
 
 STRIKES: Final = 5  # wrong answers in a row after which the connection is replaced
 SILENCE: Final = 10  # time-outs in a row, of who had answered, after which it is replaced
+HELD_UP: Final = 0.05  # seconds by which a timer comes late when the process stood still
+LOOK_AGAIN: Final = 0.005  # and after which whoever has not answered by then is late
 LATE: Final = 256  # a transaction so many back is an answer that came late, not a wrong one
 
 
@@ -46,6 +48,7 @@ class Link(asyncio.Protocol):
         self._ended = _ENDED
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
+        self._excused = False
         self._strikes = 0
         self._silent = 0
         self._heard: set[int] = set()  # units that have answered: who never did says nothing of us
@@ -99,8 +102,15 @@ class Link(asyncio.Protocol):
         self._timer = self._loop.call_later(at - self._time(), self._ring)
 
     def _ring(self) -> None:
+        late = self._time() - self._timer_at
         self._timer = None
         self._timer_at = math.inf
+        if late > HELD_UP and not self._excused:
+            # This process stood still, not the peer: what came meanwhile is read first.
+            self._excused = True
+            self._set_timer(self._time() + LOOK_AGAIN)
+            return
+        self._excused = False
         self._on_timer()
 
     def _strike(self) -> None:

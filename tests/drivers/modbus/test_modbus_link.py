@@ -320,6 +320,24 @@ def test_lasting_silence_replaces_the_link() -> None:
     virtually(test)
 
 
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_process_that_stood_still_reads_before_it_judges(answered: bool) -> None:
+    """An answer that lay in the socket while nothing ran is no time-out; none at all is one."""
+
+    async def test(link: TcpLink, wire: Wire) -> None:
+        task, clock, loop = await asked(link), link._time, asyncio.get_running_loop()
+        loop.call_later(0.4, setattr, link, "_time", lambda: clock() + 3.0)
+        if answered:
+            loop.call_later(0.501, link.data_received, frame(wire.transaction))
+            assert await task == ANSWER
+        else:
+            with pytest.raises(DeviceTimeout):
+                await task
+            assert loop.time() - 0.5 < 0.1
+
+    virtually(test)
+
+
 def test_who_never_answered_says_nothing_of_the_connection() -> None:
     """Units that are dead from the start are time-outs, however many; the connection stays."""
 
