@@ -5,7 +5,7 @@ EdgeError
 │  ├─ DeviceTimeout     the device did not answer in time
 │  ├─ DeviceRefused     it answered with an error; `code` is the protocol's
 │  ├─ BadAnswer         what came back does not answer what was asked
-│  ├─ NotYet            nothing was asked: its answer could not be told from a late one
+│  ├─ NotYet            no failure: the same wants another turn, soon
 │  └─ LinkDown          the connection or the line is gone: every device behind it
 ├─ UplinkDown           the broker cannot be reached, refuses us or went away
 ├─ Unusable             a file or state directory cannot be used; the text says why
@@ -65,9 +65,10 @@ class BadAnswer(DriverError):
 
 
 class NotYet(DriverError):
-    """Nothing was asked: an answer that is late could be taken for this one's.
+    """Another turn is wanted in `wait` seconds; others need not wait, and nothing has failed.
 
-    It may be asked again in `wait` seconds; others need not wait.
+    Either nothing was asked, since a late answer could be taken for this one's, or the device takes
+    smaller requests only, and those come next.
     """
 
     def __init__(self, reason: Text, wait: float) -> None:

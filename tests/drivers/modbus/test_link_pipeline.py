@@ -12,27 +12,14 @@ import pytest
 from drivers.modbus import pdu
 from drivers.modbus.link import SILENCE, TcpLink
 from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, LinkDown
+from tests.drivers.modbus import wire
 from tests.support.virtual_loop import run_virtual
 
 DEEP = 4
 
 
-class Wire(asyncio.Transport):
-    """A transport without a socket; the test plays the peer."""
-
-    def __init__(self, link: TcpLink) -> None:
-        super().__init__()
-        self.link = link
-        self.sent: list[bytes] = []
-        self.aborted = False
-
-    def write(self, data: Any) -> None:
-        self.sent.append(bytes(data))
-
-    def abort(self) -> None:
-        if not self.aborted:
-            self.aborted = True
-            asyncio.get_running_loop().call_soon(self.link.connection_lost, None)
+class Wire(wire.Wire):
+    """The peer of many requests at once."""
 
     def answer(self, i: int, body: bytes | None = None, unit: int = 7) -> bytes:
         """What answers the request sent as number `i`: its address in each register."""

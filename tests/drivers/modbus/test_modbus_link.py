@@ -21,6 +21,7 @@ from edge.errors import (
     DriverError,
     LinkDown,
 )
+from tests.drivers.modbus import wire
 from tests.support.modbus_device import Fault, ModbusDevice, Unit
 from tests.support.virtual_loop import run_virtual
 
@@ -28,22 +29,8 @@ READ = pdu.read(3, 100, 2)
 ANSWER = bytes.fromhex("03 04 1234 5678")
 
 
-class Wire(asyncio.Transport):
-    """A transport without a socket: `sent` is what was written; the test plays the peer."""
-
-    def __init__(self, link: TcpLink) -> None:
-        super().__init__()
-        self.link = link
-        self.sent: list[bytes] = []
-        self.aborted = False
-
-    def write(self, data: Any) -> None:
-        self.sent.append(bytes(data))
-
-    def abort(self) -> None:
-        if not self.aborted:
-            self.aborted = True
-            asyncio.get_running_loop().call_soon(self.link.connection_lost, None)
+class Wire(wire.Wire):
+    """The peer of one request at a time."""
 
     @property
     def transaction(self) -> int:
