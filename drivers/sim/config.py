@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from drivers.sim.rig import MODELS
+from drivers.sim.models import MODELS
 from edge.schema.model import Model, Refusal
 from edge.text import Text
 

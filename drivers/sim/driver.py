@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from drivers.sim.config import SimBus, SimDevice, SimPoint
-from drivers.sim.rig import MODELS, Rig
+from drivers.sim.models import MODELS
+from drivers.sim.rig import Rig
 from edge.driver import (
     DriverKind,
     FieldDevice,

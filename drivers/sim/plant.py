@@ -16,7 +16,11 @@ from pathlib import Path
 from typing import TextIO
 
 from drivers.sim.maps import FIRE_MAP, booster_map, io_map, meter_map, valve_map
-from drivers.sim.models import Booster, FireMain, IoModule, Lobby, ZoneNetwork
+from drivers.sim.models.booster import Booster
+from drivers.sim.models.fire import FireMain
+from drivers.sim.models.lighting import Lobby
+from drivers.sim.models.panel import IoModule
+from drivers.sim.models.zones import ZoneNetwork
 from drivers.sim.registers import Register, Unit
 from drivers.sim.rig import Rig
 from drivers.sim.serve_bacnet import BacnetDevice, ObjectSpec

@@ -10,19 +10,11 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from math import floor, nan
 
-from drivers.sim.models import Booster, FireMain, IoModule, Lobby, Model, ZoneNetwork
+from drivers.sim.models.model import Model
 
 TICK = 0.1  # s; every model's step is a whole number of ticks
 SENSOR_FAULTS = ("sensor_jump", "sensor_bad")
 JUMP = 0.25  # a jumped sensor stays at this part of what it last saw
-
-MODELS: Mapping[str, Callable[[], Model]] = {
-    "booster": Booster,
-    "zones": ZoneNetwork,
-    "lobby": Lobby,
-    "io": IoModule,
-    "fire_main": FireMain,
-}
 
 
 class Rig:

@@ -21,7 +21,8 @@ from drivers.modbus import MODBUS
 from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig
 from drivers.sim.config import SimBus, SimDevice, SimPoint
 from drivers.sim.driver import TIMEOUT, Line, sim_kind
-from drivers.sim.models import IoModule, ZoneNetwork, zone_pressure
+from drivers.sim.models.panel import IoModule
+from drivers.sim.models.zones import ZoneNetwork, zone_pressure
 from drivers.sim.rig import Rig as SimulatedPlant
 from drivers.sim.serve_bacnet import BacnetDevice, ObjectSpec
 from edge.driver import Driver, DriverKind, FieldDevice, FieldPoint, Poll, Sample

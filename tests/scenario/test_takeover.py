@@ -28,7 +28,7 @@ def driving() -> list[Path]:
     for case in SCENARIOS:
         site = _site(case)
         drives = any(p.role is Role.OUTPUT for p in site.points)
-        if drives and not site.uplinks and not read_case(case.parent).silent:
+        if drives and not site.uplinks and not read_case(case.parent).given.silent:
             found.setdefault(repr((site.points, [rule.id for rule in site.rules])), case)
     return list(found.values())
 
@@ -44,8 +44,8 @@ def steps(restarts: dict[int, dict[str, Any]]) -> tuple[Step, ...]:
     for at, end in pairwise(times):
         look = f"disturbance({at}, {end})[0] <= {BUMP}"
         made += [
-            Step(at=f"{at}s", do=({"restart": restarts[at]},)),  # type: ignore[arg-type]
-            Step(at=f"{end}s", expect=(look,)),
+            Step(at=f"{at}s", when=({"restart": restarts[at]},)),  # type: ignore[arg-type]
+            Step(at=f"{end}s", then=(look,)),
         ]  # type: ignore[arg-type]
     return tuple(made)
 
@@ -60,5 +60,7 @@ def test_a_restart_beside_running_equipment_moves_nothing(case: Path, tmp_path: 
     }
     if all(p.output is None or isinstance(p.output.failsafe, str) for p in _site(case).points):
         restarts[300] = {"after": "5s"}  # else the stop drives the failsafe values, as it must
-    healthy = read_case(case.parent).model_copy(update={"settle": 60.0, "steps": steps(restarts)})
+    found = read_case(case.parent)
+    given = found.given.model_copy(update={"settle": 60.0})
+    healthy = found.model_copy(update={"given": given, "steps": steps(restarts)})
     run_virtual(Played(case.parent, healthy, tmp_path).run)

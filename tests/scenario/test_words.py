@@ -15,7 +15,7 @@ buses: {field: {driver: sim}}
 devices:
   header: {bus: field, model: zones, points: {pressure: {variable: header_pressure, unit: MPa}}}
 """
-CASE = "text: words\nsettle: 5s\nsteps: [{at: 1s, do: [DO], expect: ['EXPECT']}]\n"
+CASE = "text: words\ngiven: {settle: 5s}\nsteps: [{at: 1s, when: [DO], then: ['EXPECT']}]\n"
 
 
 def case(folder: Path, expect: str, do: str = "repair: zones supply_drop") -> Path:
@@ -77,12 +77,12 @@ devices:
 """
 BROKEN = """
 text: each way to break the line, and its end
-settle: 5s
+given: {settle: 5s}
 steps:
-  - {at: 0s, do: [{corrupted: v3}], expect: [v3.online == 1]}
-  - {at: 30s, do: [{answers: v3}], expect: [v3.online == 0, header.online == 1]}
-  - {at: 60s, do: [{busy: {device: v3, times: 2}}], expect: [v3.online == 1, requests(v3) > 30]}
-  - {at: 70s, expect: [v3.online == 1, quality(v3.position) == GOOD]}
+  - {at: 0s, when: [{corrupted: v3}], then: [v3.online == 1]}
+  - {at: 30s, when: [{answers: v3}], then: [v3.online == 0, header.online == 1]}
+  - {at: 60s, when: [{busy: {device: v3, times: 2}}], then: [v3.online == 1, requests(v3) > 30]}
+  - {at: 70s, then: [v3.online == 1, quality(v3.position) == GOOD]}
 """
 
 

@@ -1,7 +1,7 @@
 """Scenarios as folders: `site.yaml` and `case.yaml`, played on a `Stage` in virtual time.
 
-`case.yaml` says what the equipment is like (`equipment`, `wall`, `settle`) and then, step by step,
-`at` which time after the settling what is done (`do`) and what must be so (`expect`). README.md
+`case.yaml` says what the equipment is like (`given`) and then, step by step,
+`at` which time after the settling what is done (`when`) and what must be so (`then`). README.md
 beside the cases lists every word. Called by `tests/scenario/test_scenarios.py`.
 """
 
@@ -35,24 +35,30 @@ _AROUND = re.compile(r"(-?[\d.]+)\s*±\s*([\d.]+)")
 
 
 class Step(Model):
-    """One moment: first everything of `do`, in order, then everything of `expect`."""
+    """One moment: first everything of `when`, in order, then everything of `then`."""
 
     at: Duration
-    do: tuple[Annotated[Mapping[str, Any], Field(min_length=1, max_length=1)], ...] = ()
-    expect: tuple[str, ...] = ()
+    when: tuple[Annotated[Mapping[str, Any], Field(min_length=1, max_length=1)], ...] = ()
+    then: tuple[str, ...] = ()
 
 
-class Case(Model):
-    """A scenario. `wall` is the site's local time at t = 0, which is `settle` after the start;
-    `silent` devices do not answer from the start on."""
+class Given(Model):
+    """What there is before the first step. `wall` is the site's local time at t = 0, which is
+    `settle` after the start; `silent` devices do not answer from the start on."""
 
-    text: Words
-    source: str = ""
     site: str = "site.yaml"
     wall: str = "2026-03-20 10:00:00"
     settle: Duration = 60.0
     equipment: Mapping[str, Mapping[str, Any]] = {}
     silent: tuple[str, ...] = ()
+
+
+class Case(Model):
+    """A scenario."""
+
+    text: Words
+    source: str = ""
+    given: Given = Given()
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
 
 
@@ -92,10 +98,10 @@ class Around:
 
 
 class Played:
-    """One run of a case; the words of `do` are the methods `do_…`, those of `expect` the rest."""
+    """One run of a case; the words of `when` are the methods `do_…`, those of `then` the rest."""
 
     def __init__(self, folder: Path, case: Case, state: Path) -> None:
-        self.folder, self.case, self.state = folder, case, state
+        self.folder, self.case, self.state, self.settle = folder, case, state, case.given.settle
         self.records: dict[str, list[dict[str, Any]]] = {}
         self.stage: Stage = None  # type: ignore[assignment] # made in the loop
         self._wall = 0.0
@@ -104,23 +110,23 @@ class Played:
         """Settle, then go through the steps."""
         loop = asyncio.get_running_loop()
         self.stage = Stage(
-            (self.folder / self.case.site).resolve(), self.state, self.case.equipment,
+            (self.folder / self.case.given.site).resolve(), self.state, self.case.given.equipment,
             lambda: self._wall + loop.time(),
         )  # fmt: skip
-        self.stage.line.silent.update(self.case.silent)
-        start = datetime.fromisoformat(self.case.wall).replace(
+        self.stage.line.silent.update(self.case.given.silent)
+        start = datetime.fromisoformat(self.case.given.wall).replace(
             tzinfo=ZoneInfo(self.stage.site.timezone)
         )
-        self._wall = start.timestamp() - self.case.settle
+        self._wall = start.timestamp() - self.settle
         await self.stage.start()
         try:
             for number, step in enumerate(self.case.steps):
-                await asyncio.sleep(self.case.settle + step.at - loop.time())
-                for action in step.do:
+                await asyncio.sleep(self.settle + step.at - loop.time())
+                for action in step.when:
                     await self._do(number, action)
-                if step.do:
+                if step.when:
                     await asyncio.sleep(0)
-                if step.expect:
+                if step.then:
                     await self._expect(number, step)
         finally:
             await self.stage.end()
@@ -228,7 +234,7 @@ class Played:
     async def _expect(self, number: int, step: Step) -> None:
         if self.stage.running:
             self.records = {kind: await self.stage.journal(kind) for kind in ("alarm", "command")}
-        failed = [told for text in step.expect if (told := self._check(text))]
+        failed = [told for text in step.then if (told := self._check(text))]
         if failed:
             place = f"{self.folder.name} at {step.at:g} s (steps[{number}])"
             raise AssertionError("\n  ".join([f"{place}: expected", *failed]))
@@ -277,7 +283,7 @@ class Played:
         """When a point was first seen at `limit` or below it; inf when it was not."""
         times, values = self._seen(point, since, until)
         at = np.flatnonzero(values <= limit)
-        return round(float(times[at[0]]) - self.case.settle, 3) if len(at) else float("inf")
+        return round(float(times[at[0]]) - self.settle, 3) if len(at) else float("inf")
 
     def settled(self, point: str, band: Around, since: float, until: float) -> float:
         """How long after `since` the value came into the band for good, inf when it did not."""
@@ -286,7 +292,7 @@ class Played:
         if not len(outside):
             return 0.0
         last = outside[-1] + 1
-        return float(times[last]) - self.case.settle - since if last < len(times) else float("inf")
+        return float(times[last]) - self.settle - since if last < len(times) else float("inf")
 
     def fastest(self, point: str, since: float, until: float, over: float = 1.0) -> float:
         """The greatest change within `over` seconds."""
@@ -299,7 +305,7 @@ class Played:
         times, values = self._seen(point, since, until)
         times, values = times[~np.isnan(values)], values[~np.isnan(values)]
         at = np.flatnonzero(np.abs(np.diff(values)) > CHANGED) + 1
-        return [round(float(times[i]) - self.case.settle, 3) for i in at]
+        return [round(float(times[i]) - self.settle, 3) for i in at]
 
     def rises(self, point: str, since: float, until: float) -> list[float]:
         """The times at which a point went from 0 to something."""
@@ -314,10 +320,10 @@ class Played:
         known = ~np.isnan(values)  # a controller that has just started knows nothing yet
         times, on = times[known], values[known] > 0
         at = np.flatnonzero((~on[:-1] & on[1:]) if up else (on[:-1] & ~on[1:])) + 1
-        return [round(float(times[i]) - self.case.settle, 3) for i in at]
+        return [round(float(times[i]) - self.settle, 3) for i in at]
 
     def _seen(self, point: str, since: float, until: float) -> Any:
-        settle, at = self.case.settle, self.stage.index[point]
+        settle, at = self.settle, self.stage.index[point]
         times, values = self.stage.trace.of(at, settle + since, settle + until)
         assert len(times), f"nobody looked at {point} between {since:g} and {until:g} s"
         return times, values
@@ -325,7 +331,7 @@ class Played:
     def writes(self, point: str, since: float, until: float) -> list[float]:
         """What was written to the equipment behind a point, in order."""
         model, field = self.stage.variable(point)
-        settle = self.case.settle
+        settle = self.settle
         return [
             value * field.scale + field.offset
             for t, m, variable, value in self.stage.rig.written
@@ -404,7 +410,7 @@ class Played:
         return self.stage.controller.events.counts[code]
 
     def _time(self, wall: float) -> float:
-        return round(wall - self._wall - self.case.settle, 3)
+        return round(wall - self._wall - self.settle, 3)
 
 
 WORDS: Mapping[str, Callable[..., Any]] = {

@@ -18,7 +18,8 @@ import numpy as np
 
 from drivers import DRIVERS
 from drivers.sim.driver import Line, sim_kind
-from drivers.sim.rig import MODELS, Rig
+from drivers.sim.models import MODELS
+from drivers.sim.rig import Rig
 from edge.app import build
 from edge.app.controller import Controller
 from edge.blocks import KINDS

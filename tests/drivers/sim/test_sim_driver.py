@@ -12,7 +12,8 @@ import pytest
 
 from drivers.sim.config import SimBus, SimDevice, SimPoint
 from drivers.sim.driver import Line, SimDriver, plan, sim_kind
-from drivers.sim.models import Booster, ZoneNetwork
+from drivers.sim.models.booster import Booster
+from drivers.sim.models.zones import ZoneNetwork
 from drivers.sim.rig import Rig
 from edge.bus.host import BusHost
 from edge.driver import FieldDevice, FieldPoint, Poll, Write

@@ -6,20 +6,12 @@ from math import exp, sqrt
 
 import pytest
 
-from drivers.sim.models import (
-    BURST,
-    CD,
-    HEADER,
-    Booster,
-    FireMain,
-    IoModule,
-    Lobby,
-    Model,
-    ZoneNetwork,
-    daylight,
-    pump_flow,
-    zone_pressure,
-)
+from drivers.sim.models.booster import Booster, pump_flow
+from drivers.sim.models.fire import FireMain
+from drivers.sim.models.lighting import Lobby, daylight
+from drivers.sim.models.model import Model
+from drivers.sim.models.panel import IoModule
+from drivers.sim.models.zones import BURST, CD, HEADER, ZoneNetwork, zone_pressure
 
 
 def run(model: Model, seconds: float) -> None:

@@ -6,8 +6,10 @@ from math import isnan
 
 import pytest
 
-from drivers.sim.models import HEADER, Booster, ZoneNetwork
-from drivers.sim.rig import MODELS, Rig
+from drivers.sim.models import MODELS
+from drivers.sim.models.booster import Booster
+from drivers.sim.models.zones import HEADER, ZoneNetwork
+from drivers.sim.rig import Rig
 
 
 def everything(**options: float) -> Rig:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from drivers.sim.models import H0, MPA_PER_METRE
-from drivers.sim.models import Booster as Plant
+from drivers.sim.models.booster import H0
+from drivers.sim.models.booster import Booster as Plant
+from drivers.sim.models.model import MPA_PER_METRE
 from edge.blocks.booster import (
     BOOSTER,
     FALLBACK,

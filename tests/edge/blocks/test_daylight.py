@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from drivers.sim.models import Lobby
+from drivers.sim.models.lighting import Lobby
 from edge.blocks.daylight import (
     DAYLIGHT,
     FALLBACK,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from drivers.sim.models import BURST as BURST_CD
-from drivers.sim.models import CD, HEADER, ZoneNetwork, zone_pressure
+from drivers.sim.models.zones import BURST as BURST_CD
+from drivers.sim.models.zones import CD, HEADER, ZoneNetwork, zone_pressure
 from edge.blocks.zone_loss import VERDICTS, ZONE_LOSS
 from edge.blocks.zone_verdict import (
     BRANCH,

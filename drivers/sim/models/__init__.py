@@ -1,0 +1,24 @@
+"""Simulated equipment, one module for each kind of plant; `MODELS` is the table of all of them.
+
+A model that is not listed does not exist. Used by `drivers/sim/rig.py` and by tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from drivers.sim.models.booster import Booster
+from drivers.sim.models.fire import FireMain
+from drivers.sim.models.lighting import Lobby
+from drivers.sim.models.model import Model
+from drivers.sim.models.panel import IoModule
+from drivers.sim.models.zones import ZoneNetwork
+
+MODELS: Mapping[str, Callable[..., Model]] = {
+    "booster": Booster,
+    "zones": ZoneNetwork,
+    "lobby": Lobby,
+    "io": IoModule,
+    "fire_main": FireMain,
+}
+"""By the name that a site, a scenario or a plant calls them; arguments are the model's own."""

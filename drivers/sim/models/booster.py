@@ -1,0 +1,122 @@
+"""A constant-pressure booster set: equal pumps on converters, a network that stores, a break tank.
+
+Equations and constants are those of the acceptance scenarios; they are arguments where plants
+differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+
+from drivers.sim.models.model import MPA_PER_METRE, approach, numbered
+
+# Booster set: H = H0·s² - a·Q², common to all pumps.
+H0 = 65.0  # m at full speed and no flow
+CURVE = 0.10  # m/(m³/h)²
+COMPLIANCE = 0.15  # m³/MPa of the network behind the pumps
+PUMP_RAMP = 10.0  # %/s
+PUMP_RATED = 5.5  # kW
+TANK_LEVEL = 2.0  # m
+TANK_RAMP = 0.4  # m/s, while it is drained or filled by a fault
+
+
+def pump_flow(speed: float, pressure: float) -> float:
+    """Flow of one pump in m³/h at `speed` (0-1) against `pressure` in MPa, never negative."""
+    head = H0 * speed * speed - pressure / MPA_PER_METRE
+    return sqrt(head / CURVE) if head > 0 else 0.0
+
+
+@dataclass(slots=True)
+class Pump:
+    """One pump with its frequency converter: `speed` in %, `delivers` whether it turns."""
+
+    speed: float = 0.0
+    delivers: bool = False
+    flow: float = 0.0
+    hours: float = 0.0
+
+    def power(self) -> float:
+        """kW: by the affinity law, half of it already at no flow."""
+        if not self.delivers or not self.speed:
+            return 0.0
+        s = self.speed / 100
+        return PUMP_RATED * s**3 * (0.5 + 0.5 * min(1.0, self.flow / (15 * s)))
+
+
+class Booster:
+    """Equal pumps on a common header; consumers draw Qd·√(P/0.40), or `draw` where it is set.
+
+    Faults: `pump_trip:n` (stops, fault contact), `no_run_feedback:n` (stops without a contact),
+    `hoa_hand:n` (switch in HAND: goes on as it is), `tank_low` (the break tank runs empty).
+    """
+
+    dt = 0.1
+    noise: Mapping[str, float] = {"discharge_pressure": 3e-4, "flow": 0.02, "tank_level": 0.002}
+
+    def __init__(self, pumps: int = 3, pressure: float = 0.40, demand: float = 6.0) -> None:
+        self.pumps = [Pump() for _ in range(pumps)]
+        self.pressure = pressure
+        self.demand = demand
+        self.draw: float | None = None
+        self.tank = TANK_LEVEL
+        self.energy = 0.0
+        self.active: set[str] = set()
+        self.commands = {
+            f"p{i}_{name}": 0.0 for i in range(1, pumps + 1) for name in ("run", "reference")
+        }
+        self.switches = frozenset(f"p{i}_run" for i in range(1, pumps + 1))
+        self.faults = numbered(("pump_trip", "no_run_feedback", "hoa_hand"), pumps) | {"tank_low"}
+
+    def run_at(self, *speeds: float) -> None:
+        """Put the pumps at these speeds in %, commanded and turning, as if they had long run."""
+        for i, (pump, speed) in enumerate(zip(self.pumps, speeds, strict=False), 1):
+            pump.speed, pump.delivers = speed, speed > 0
+            pump.flow = pump_flow(speed / 100, self.pressure)
+            self.commands[f"p{i}_run"] = float(speed > 0)
+            self.commands[f"p{i}_reference"] = speed
+
+    def step(self, dt: float) -> None:
+        """Converters ramp, pumps deliver, the network stores what nobody draws."""
+        for i, pump in enumerate(self.pumps, 1):
+            self._ramp(i, pump, dt)
+            turning = pump.speed / 100 if pump.delivers else 0.0
+            pump.flow = pump_flow(turning, self.pressure)
+            pump.hours += dt / 3600 if pump.delivers else 0.0
+            self.energy += pump.power() * dt / 3600
+        drawn = self.drawn() if self.draw is None else self.draw
+        stored = sum(pump.flow for pump in self.pumps) - drawn
+        self.pressure = max(0.0, self.pressure + stored / 3600 / COMPLIANCE * dt)
+        level = 0.1 if "tank_low" in self.active else TANK_LEVEL
+        self.tank = approach(self.tank, level, TANK_RAMP * dt)
+
+    def drawn(self) -> float:
+        """What the consumers take at the present pressure, m³/h."""
+        return self.demand * sqrt(self.pressure / 0.40)
+
+    def _ramp(self, i: int, pump: Pump, dt: float) -> None:
+        if f"pump_trip:{i}" in self.active or f"no_run_feedback:{i}" in self.active:
+            pump.speed, pump.delivers = 0.0, False
+        elif f"hoa_hand:{i}" not in self.active:
+            pump.delivers = self.commands[f"p{i}_run"] > 0
+            target = self.commands[f"p{i}_reference"]
+            pump.speed = approach(pump.speed, target, PUMP_RAMP * dt) if pump.delivers else 0.0
+
+    def readings(self) -> dict[str, float]:
+        """Pressures in MPa, flow in m³/h, speeds in %, power in kW, level in m, energy in kWh."""
+        seen = dict(self.commands)
+        seen["discharge_pressure"] = self.pressure
+        seen["suction_pressure"] = 0.0
+        seen["flow"] = sum(pump.flow for pump in self.pumps)
+        seen["tank_level"] = self.tank
+        seen["energy"] = self.energy
+        seen["running"] = float(sum(pump.delivers for pump in self.pumps))
+        for i, pump in enumerate(self.pumps, 1):
+            seen[f"p{i}_running"] = float(pump.delivers)
+            seen[f"p{i}_fault"] = float(f"pump_trip:{i}" in self.active)
+            seen[f"p{i}_auto"] = float(f"hoa_hand:{i}" not in self.active)
+            seen[f"p{i}_speed"] = pump.speed
+            seen[f"p{i}_power"] = pump.power()
+            seen[f"p{i}_hours"] = pump.hours
+        return seen

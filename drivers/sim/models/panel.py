@@ -1,0 +1,36 @@
+"""An I/O module as an alarm panel is wired to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from drivers.sim.models.model import numbered
+
+
+@dataclass
+class IoModule:
+    """Eight relays and eight digital inputs, as an alarm panel is wired to them.
+
+    Faults: `press:n` holds the push button on input n.
+    """
+
+    channels: int = 8
+    dt: float = 0.1
+    active: set[str] = field(default_factory=set)
+    noise: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.commands = {f"relay{i}": 0.0 for i in range(1, self.channels + 1)}
+        self.switches = frozenset(self.commands)
+        self.faults = numbered(("press",), self.channels)
+
+    def step(self, dt: float) -> None:
+        """Relays follow at once: nothing to move."""
+
+    def readings(self) -> dict[str, float]:
+        """Relays and inputs as 0 and 1."""
+        pressed = {
+            f"input{i}": float(f"press:{i}" in self.active) for i in range(1, self.channels + 1)
+        }
+        return self.commands | pressed

@@ -1,0 +1,113 @@
+"""A header that feeds zones through motor valves.
+
+Equations and constants are those of the acceptance scenarios.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import sqrt
+
+from drivers.sim.models.model import approach, numbered
+
+# Zone network.
+HEADER = 0.41162  # MPa
+KVS = 22.0  # m³/h at 1 bar, linear valve
+CD = 6.0 / sqrt(0.40)  # m³/h/√MPa of one zone's consumers
+BURST = 20.0  # added to CD
+STROKE = 50.0  # s for 0-100 %
+RUNAWAY = 12.0  # %/s: 80 to 20 % in 5 s
+RUNAWAY_TO = 20.0  # %
+SUPPLY_LOW = 0.30  # MPa
+
+
+@dataclass(slots=True)
+class Valve:
+    """A zone valve: `motor` is what its feedback shows, `plug` what the water sees, both in %."""
+
+    motor: float = 80.0
+    plug: float = 80.0
+
+
+@dataclass(slots=True)
+class Zone:
+    """One zone behind its valve: pressure in MPa, flow in m³/h, volume in m³."""
+
+    pressure: float = 0.0
+    flow: float = 0.0
+    volume: float = 0.0
+
+
+def zone_pressure(header: float, opening: float, cd: float = CD) -> float:
+    """The pressure at which Kv·√(10·(P_h - P_z)) equals Cd·√P_z; `opening` is 0-1."""
+    kv = KVS * opening
+    return 10 * kv * kv * header / (cd * cd + 10 * kv * kv)
+
+
+class ZoneNetwork:
+    """A header at `supply` MPa and zones behind linear valves of Kvs 22.
+
+    Faults: `valve_stuck:n` (jams), `valve_drift:n` (motor and plug run to 20 % in 5 s),
+    `false_feedback:n` (the plug does, the feedback does not), `hoa_hand:n` (hand lever),
+    `burst:n`, `supply_drop` (the header falls to 0.30 MPa).
+    """
+
+    dt = 0.1
+    switches: frozenset[str] = frozenset()
+
+    def __init__(self, zones: int = 3, opening: float = 80.0, supply: float = HEADER) -> None:
+        self.supply = supply
+        self.valves = [Valve(opening, opening) for _ in range(zones)]
+        self.zones = [Zone() for _ in range(zones)]
+        self.active: set[str] = set()
+        self.commands = {f"v{i}_command": opening for i in range(1, zones + 1)}
+        kinds = ("valve_stuck", "valve_drift", "false_feedback", "hoa_hand", "burst")
+        self.faults = numbered(kinds, zones) | {"supply_drop"}
+        self.noise: Mapping[str, float] = (
+            {"header_pressure": 3e-4}
+            | {f"z{i}_pressure": 3e-4 for i in range(1, zones + 1)}
+            | {f"z{i}_flow": 0.02 for i in range(1, zones + 1)}
+        )
+        self.step(0.0)
+
+    @property
+    def header(self) -> float:
+        """The header pressure in MPa."""
+        return min(self.supply, SUPPLY_LOW) if "supply_drop" in self.active else self.supply
+
+    @property
+    def flow(self) -> float:
+        """What all zones take together, m³/h."""
+        return sum(zone.flow for zone in self.zones)
+
+    def step(self, dt: float) -> None:
+        """Valves travel, then flows and pressures settle (the water itself has no inertia)."""
+        for i, (valve, zone) in enumerate(zip(self.valves, self.zones, strict=True), 1):
+            self._travel(i, valve, dt)
+            cd = CD + BURST if f"burst:{i}" in self.active else CD
+            zone.pressure = zone_pressure(self.header, valve.plug / 100, cd)
+            zone.flow = cd * sqrt(zone.pressure)
+            zone.volume += zone.flow * dt / 3600
+
+    def _travel(self, i: int, valve: Valve, dt: float) -> None:
+        if f"valve_drift:{i}" in self.active:
+            valve.motor = approach(valve.motor, RUNAWAY_TO, RUNAWAY * dt)
+        elif f"valve_stuck:{i}" not in self.active and f"hoa_hand:{i}" not in self.active:
+            valve.motor = approach(valve.motor, self.commands[f"v{i}_command"], 100 / STROKE * dt)
+        plug = RUNAWAY_TO if f"false_feedback:{i}" in self.active else valve.motor
+        valve.plug = approach(valve.plug, plug, RUNAWAY * dt)
+
+    def readings(self) -> dict[str, float]:
+        """Pressures in MPa, flows in m³/h, volumes in m³, positions in %."""
+        seen = dict(self.commands)
+        seen["header_pressure"] = self.header
+        seen["header_flow"] = self.flow
+        seen["header_volume"] = sum(zone.volume for zone in self.zones)
+        for i, (valve, zone) in enumerate(zip(self.valves, self.zones, strict=True), 1):
+            seen[f"v{i}_position"] = valve.motor
+            seen[f"v{i}_auto"] = float(f"hoa_hand:{i}" not in self.active)
+            seen[f"z{i}_pressure"] = zone.pressure
+            seen[f"z{i}_flow"] = zone.flow
+            seen[f"z{i}_volume"] = zone.volume
+        return seen
