@@ -89,6 +89,9 @@ DEVICE_ONLINE = _event(
     "device-online", "info", "设备 {device} 恢复, 离线 {lasted:.0f} 秒",
     "device {device} is back after {lasted:.0f} s",
 )  # fmt: skip
+RETRY_ASKED = _event(
+    "retry-asked", "info", "{user} 要求立即重试: {what}", "{user} asks to try {what} again now"
+)
 BUS_HEALTH = _event(
     "bus-health", "info",
     "总线 {bus} 近 {minutes:.0f} 分钟: {requests} 次请求, {failures}, 负载 {load:.0f} %, "

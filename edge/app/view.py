@@ -20,6 +20,7 @@ from edge.blocks.kind import Kind
 from edge.bus.runner import BusRunner
 from edge.bus.schedule import DeviceState
 from edge.errors import DriverError
+from edge.events import RETRY_ASKED
 from edge.hmi.model import model
 from edge.hmi.view import Json, Refused, Values, both, number
 from edge.image import quality
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
 MOST_RECORDS = 5000
 NO_POINT = Text('没有点 "{point}"{near}', 'no point "{point}"{near}')
 NO_DEVICE = Text('没有设备 "{device}"{near}', 'no device "{device}"{near}')
+NO_PLACE = Text('没有总线或设备 "{name}"{near}', 'no bus or device "{name}"{near}')
+NOTHING_WAITS = Text(
+    "无需重试: 已连接, 或正在尝试; 见 edge health",
+    "nothing waits for another try: all is connected, or is being tried; see `edge health`",
+)
 NO_ALARM = Text('没有报警 "{alarm}"{near}', 'no alarm "{alarm}"{near}')
 SUPERSEDED = Text(
     "报警 {alarm} 已是第 {n} 次发生, 请刷新后再确认",
@@ -231,6 +237,24 @@ class AppView:
             raise Refused("READ_FAILED", text, device=device) from error
         return {"device": device, "driver": runner.bus.kind.name, "said": dict(said)}
 
+    def retry(self, name: str | None, user: str) -> Json:
+        """Connect, and ask silent devices, now: of a bus, of one device, or wherever it waits."""
+        known = {name for id, bus in self._c.buses.items() for name in (id, *bus.devices)}
+        if name is not None and name not in known:
+            text = NO_PLACE.format(name=name, near=_near(name, sorted(known)))
+            raise Refused("UNKNOWN_DEVICE", text, name=name)
+        found: Json = {"buses": [], "devices": []}
+        for id, runner in self._c.buses.items():
+            if name is None or name == id or name in runner.devices:
+                waited, devices = runner.retry(None if name in (None, id) else name)
+                found["buses"] += [id] if waited else []
+                found["devices"] += devices
+        if not any(found.values()):
+            raise Refused("NOTHING_WAITS", NOTHING_WAITS, name=name)
+        what = ", ".join(found["buses"] + found["devices"])
+        self._c.events.emit(RETRY_ASKED, what=what, user=user)
+        return found
+
     def _known(self, point: str) -> None:
         index = self._c.scan.index
         if point not in index:
@@ -271,6 +295,7 @@ class AppView:
         return {
             "id": runner.bus.id, "driver": runner.bus.kind.name, "up": runner.up,
             "reason": None if runner.down_reason is None else both(runner.down_reason),
+            "retry": self._wall_at(runner.pause.until),
             "requests": meter.requests, "writes": runner.writes,
             "errors": sum(meter.failures.values()), "failures": dict(meter.failures),
             "overruns": runner.overruns, "load": number(bus.load), **_times(bus.of_bus),
@@ -286,12 +311,15 @@ class AppView:
             "since": clock.wall_at(device.offline_since) if lost else None,
             "reason": both(device.reason) if lost and device.reason is not None else None,
             "last": None if math.isinf(device.last_answer) else clock.wall_at(device.last_answer),
-            "probe": clock.wall_at(device.retry_at) if device.lost and device.retry_at else None,
+            "retry": self._wall_at(bus.runner.next_try(device.id)) if bus.runner.up else None,
             "requests": meter.requests, "errors": sum(meter.failures.values()),
             "failures": dict(meter.failures), **_times(partial(bus.of, device.id)),
             "back_off_s": number(round(bus.of(device.id, "back_off"), 1)),
             "refused": None if math.isnan(refused) else int(refused),
         }  # fmt: skip
+
+    def _wall_at(self, time: float) -> float | None:
+        return self._c.clock.wall_at(time) if math.isfinite(time) else None
 
 
 def _times(of: Callable[[str], float]) -> Json:

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 
 from edge.bus.mailbox import Mailbox
 from edge.bus.meter import Failure, Meter
-from edge.bus.schedule import Allowance, DeviceState, Planned, Schedule
+from edge.bus.schedule import BACK_OFF_FIRST, Allowance, DeviceState, Planned, Schedule
 from edge.clock import Clock
 from edge.driver import Write
 from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, DriverError, LinkDown, NotYet
@@ -162,16 +162,38 @@ class Devices:
     # Probes of lost devices: one small request each, in turn, within the allowance.
 
     def _next_probe(self) -> None:
-        times = (device.retry_at for device in self.states.values() if device.lost)
-        self.probe_at = max(min(times, default=math.inf), self._allowance.free_at)
+        self.probe_at = min(map(self.next_try, self.states.values()), default=math.inf)
         self._mailbox.wake()
+
+    def next_try(self, device: DeviceState) -> float:
+        """When a device may be asked next, inf for one that is not lost."""
+        if not device.lost:
+            return math.inf
+        if device.wanted:  # paid for later
+            return device.retry_at
+        return max(device.retry_at, self._allowance.free_at)
 
     def to_probe(self) -> DeviceState:
         """The device whose turn it is at `probe_at`; it is left alone no longer."""
         lost = (device for device in self.states.values() if device.lost)
-        device = min(lost, key=lambda device: device.retry_at)
+        device = min(lost, key=lambda device: (self.next_try(device), device.retry_at))
         device.rested(self._clock.now())
         return device
+
+    def retry(self, only: str | None) -> list[str]:
+        """A person wants silent devices, or one of them, to be asked now; which these are.
+
+        The first is asked at once. More than one must share what silent devices may take, else
+        those that answer would pay for it.
+        """
+        now = self._clock.now()
+        lost = [d for d in self.states.values() if d.lost and only in (None, d.id)]
+        if lost:
+            min(lost, key=lambda device: device.retry_at).wanted = True
+        for device in lost:
+            device.retry_at, device.back_off = min(device.retry_at, now), BACK_OFF_FIRST
+        self._next_probe()
+        return [device.id for device in lost]
 
     def put_off(self, device: DeviceState, seconds: float) -> None:
         """A lost device could not be asked yet."""

@@ -19,6 +19,7 @@ from edge.bus.host import BusHost
 from edge.bus.identity import identity
 from edge.bus.mailbox import Mailbox
 from edge.bus.meter import Meter
+from edge.bus.pause import Pause
 from edge.bus.schedule import DeviceState, Planned, Schedule
 from edge.bus.writing import Writing
 from edge.clock import Clock
@@ -32,7 +33,6 @@ from edge.text import Text
 __all__ = ["BusRunner", "Sink", "spread"]
 
 WRITES_IN_A_ROW = 3
-RECONNECT_FIRST, RECONNECT_LONGEST = 1.0, 60.0
 BUG = Text("控制器自身出错", "an error of the controller itself")
 UNANSWERED = Text("读取被中断", "the reading was broken off")
 Question = Callable[[Driver], Awaitable[Any]]
@@ -60,6 +60,7 @@ class BusRunner:
         self.bus = bus
         self.lanes = int(getattr(bus.config, "pipeline", 1))
         self.meter = Meter(self.lanes)
+        self.pause = Pause(self.meter, clock)
         self.devices = {d.id: DeviceState(d.id) for d in bus.devices}
         self.budgets = _Budgets(outputs or {}, events)
         self.mailbox = Mailbox(self.devices, lambda point, now: self.budgets[point].free_at(now))
@@ -103,6 +104,14 @@ class BusRunner:
         """Turns that polls have missed because the bus had no time for them."""
         return sum(p.overruns for p in self._planned)
 
+    def next_try(self, device: str) -> float:
+        """When a silent device is asked next; inf for one that is not silent."""
+        return self._devices.next_try(self.devices[device])
+
+    def retry(self, device: str | None = None) -> tuple[bool, list[str]]:
+        """Connect, and ask silent devices, now; whether either waited, and which devices."""
+        return self.pause.end(), self._devices.retry(device)
+
     def restore(self, writes: Mapping[str, Any]) -> None:
         """Go on counting the writes of each output; of what is on this bus."""
         for point in (point.id for device in self.bus.devices for point in device.points):
@@ -129,7 +138,6 @@ class BusRunner:
 
     async def run(self) -> None:
         """Connect, serve, and connect again; never returns."""
-        pause = RECONNECT_FIRST
         while True:
             connected = self._clock.now()
             reason: Text | None = BUG
@@ -148,11 +156,7 @@ class BusRunner:
             finally:
                 if reason is not None:
                     self._link_down(reason)
-            if self._clock.now() - connected > RECONNECT_LONGEST:
-                pause = RECONNECT_FIRST
-            await asyncio.sleep(pause)
-            self.meter.rested(pause)
-            pause = min(2 * pause, RECONNECT_LONGEST)
+            await self.pause.take(connected)
 
     async def _serve(self, driver: Driver) -> None:
         self._schedule.start(self._clock.now())  # also polls that were under way when all broke

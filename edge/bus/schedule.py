@@ -39,6 +39,7 @@ class DeviceState:
     reason: Text | None = None  # why it was lost last
     back_off: float = BACK_OFF_FIRST
     retry_at: float = 0.0  # when it may be probed, while it is lost
+    wanted: bool = False  # somebody waits for the probe
     resting_since: float = float("inf")  # inf while it is not left alone
     last_answer: float = float("-inf")
     parked: list[Planned] = field(default_factory=list, repr=False)
@@ -55,6 +56,7 @@ class DeviceState:
             return  # it was under way when another one failed: the same silence
         self.failed_at = now
         self.failures += 1
+        self.wanted = False
         if self.failures >= LOST_AFTER or not self.seen:
             self.lost = True
         if self.lost and now >= self.retry_at:
@@ -78,7 +80,7 @@ class DeviceState:
         self.last_answer = now
         self.rested(now)
         self.failures = 0
-        self.lost = False
+        self.lost = self.wanted = False
         self.back_off = BACK_OFF_FIRST
         self.retry_at = 0.0
 

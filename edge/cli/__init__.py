@@ -51,6 +51,10 @@ TABLE: dict[str, tuple[str, str, Text]] = {
         "edge.cli.health", "health",
         Text("总线, 设备, 上行, 扫描的状况", "how buses, devices, uplinks and the scan are"),
     ),
+    "retry": (
+        "edge.cli.retry", "retry",
+        Text("立即重试中断的总线和设备", "try silent buses and devices again now"),
+    ),
     "failsafe": (
         "edge.cli.failsafe", "failsafe",
         Text("输出故障安全值, 断开报警继电器", "drive the failsafe values, drop the alarm relay"),

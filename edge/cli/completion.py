@@ -32,6 +32,11 @@ def alarms(ctx: click.Context, _: click.Parameter, begun: str) -> list[str]:
     return [name for name in _known(ctx, "alarms") if name.startswith(begun)]
 
 
+def places(ctx: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    """The running controller's buses and devices, for the shell."""
+    return [name for name in _known(ctx, "buses") if name.startswith(begun)]
+
+
 def _known(ctx: click.Context, what: str) -> list[str]:
     from edge.cli.client import Client
     from edge.cli.command import Failed
@@ -42,6 +47,8 @@ def _known(ctx: click.Context, what: str) -> list[str]:
         return []
     if what == "points":
         return [point["id"] for point in model["points"]]
+    if what == "buses":
+        return [name for bus in model["buses"] for name in (bus["id"], *bus["devices"])]
     return [*model["alarms"], *model["interlocks"]]
 
 

@@ -18,7 +18,8 @@ from edge.text import Language, Text
     Text(
         """
 总线, 设备, 上行, 扫描的状况; 有离线时首先看这里。
-每台设备: 响应时间的中位数与 p99, 最旧数据, 各类失败, 被拒的点, 何时再询问。
+每台设备: 响应时间的中位数与 p99, 最旧数据, 各类失败, 被拒的点, 何时再试
+(edge retry 立即重试)。
 
   edge health
   edge health --json | jq .buses
@@ -26,7 +27,8 @@ from edge.text import Language, Text
         """
 How buses, devices, uplinks and the scan are; the first place to look when
 something is offline. Of each device: round trip as median and p99, its oldest
-point, failures by kind, refused points, when it is asked next.
+point, failures by kind, refused points, when it is tried next (`edge retry`
+tries now).
 
   edge health
   edge health --json | jq .buses
@@ -60,11 +62,12 @@ def lines(health: Json, now: float, spoken: Language) -> list[str]:
     if told.get("store-full", 0) > told.get("store-back", 0):
         made.append(DISK.of(spoken))
     for bus in health["buses"]:
-        made.append(bus_text(bus, spoken) + _after(bus_notes(bus, spoken)))
+        notes = retry_notes(bus, now, spoken) + bus_notes(bus, spoken)
+        made.append(bus_text(bus, spoken) + _after(notes))
         rows = [device_cells(device, spoken) for device in bus["devices"]]
-        notes = [device_notes(device, now, spoken) for device in bus["devices"]]
+        below = [device_notes(device, now, spoken) for device in bus["devices"]]
         titles = [title.of(spoken) for title in TITLES]
-        for row, note in zip(aligned([titles, *rows]), [[], *notes], strict=True):
+        for row, note in zip(aligned([titles, *rows]), [[], *below], strict=True):
             made.append(f"  {row}{_after(note)}".rstrip())
     made += [uplink_text(uplink, spoken) for uplink in health["uplinks"]]
     if health.get("bms"):
@@ -93,11 +96,23 @@ def load_text(bus: Json) -> str:
 
 def bus_notes(bus: Json, spoken: Language) -> list[str]:
     """Round trips, and what went wrong on a bus since the start."""
-    notes = [ROUND_TRIP.of(spoken).format(trip=trip_text(bus, spoken))]
-    notes += failure_notes(bus, spoken)
+    return [ROUND_TRIP.of(spoken).format(trip=trip_text(bus, spoken)), *trouble(bus, spoken)]
+
+
+def trouble(bus: Json, spoken: Language) -> list[str]:
+    """Failures of a bus by kind, and the polls that it missed."""
+    notes = failure_notes(bus, spoken)
     if bus["overruns"]:
         notes.append(MISSED.of(spoken).format(count=bus["overruns"]))
     return notes
+
+
+def retry_notes(waiting: Json, now: float, spoken: Language) -> list[str]:
+    """When a bus or a device is tried next, if it waits for that."""
+    if waiting["retry"] is None:
+        return []
+    soon = duration_text(max(0.0, waiting["retry"] - now), spoken)
+    return [RETRY.of(spoken).format(time=soon)]
 
 
 def device_text(device: Json, now: float, spoken: Language) -> str:
@@ -123,9 +138,7 @@ def device_cells(device: Json, spoken: Language) -> list[str]:
 def device_notes(device: Json, now: float, spoken: Language) -> list[str]:
     """What is wrong with a device, worst first; nothing when all is well."""
     notes = [SILENT.of(spoken).format(time=time) for time in _silent_for(device, now, spoken)]
-    if device["probe"] is not None:
-        soon = duration_text(max(0.0, device["probe"] - now), spoken)
-        notes.append(PROBE.of(spoken).format(time=soon))
+    notes += retry_notes(device, now, spoken)
     if device["refused"]:
         notes.append(REFUSED.of(spoken).format(count=device["refused"]))
     notes += failure_notes(device, spoken)
@@ -196,7 +209,7 @@ BUS = Text(
 ROUND_TRIP = Text("响应 {trip}", "round trip {trip}")
 MISSED = Text("错过轮询 {count} 次", "{count} polls missed")
 SILENT = Text("已中断 {time}", "silent for {time}")
-PROBE = Text("{time}后再询问", "next probe in {time}")
+RETRY = Text("{time}后再试", "next try in {time}")
 REFUSED = Text("现拒读 {count} 个点", "refuses {count} of its points")
 BACK_OFF = Text("退避累计 {time}", "backed off {time} in all")
 TITLES = (

@@ -67,9 +67,7 @@ def _bus(scene: Scene, bus: Json, columns: Sequence[int], width: int) -> Iterato
     notes = [f"{LOAD.of(spoken)} {bar(bus['load'])} {health.load_text(bus)}"]
     if bus["reason"] is not None:
         notes.append(bus["reason"][spoken])
-    notes += health.failure_notes(bus, spoken)
-    if bus["overruns"]:
-        notes.append(health.MISSED.of(spoken).format(count=bus["overruns"]))
+    notes += health.retry_notes(bus, now, spoken) + health.trouble(bus, spoken)
     yield from _broken(notes, width)
     for device in bus["devices"]:
         name, *rest = health.device_cells(device, spoken)

@@ -108,6 +108,8 @@ class Server:
                 web.get(f"{API}/explain/{{point}}", self.explain),
                 web.get(f"{API}/read/{{point}}", self.read),
                 web.get(f"{API}/identify/{{device}}", self.identify),
+                web.post(f"{API}/retry", self.retry),
+                web.post(f"{API}/retry/{{name}}", self.retry),
                 web.get(f"{API}/alarms", self.alarms),
                 web.post(f"{API}/alarms/{{alarm}}", self.alarm),
                 web.post(f"{API}/commands", self.command),
@@ -180,6 +182,11 @@ class Server:
     async def identify(self, request: web.Request) -> web.Response:
         """Let a device say what it is."""
         return _json(dump(await self._view.identify(request.match_info["device"])))
+
+    async def retry(self, request: web.Request) -> web.Response:
+        """End the pauses before the next try, of a bus or device, or all of them."""
+        name = request.match_info.get("name")
+        return _json(dump(self._view.retry(name, _user(request))))
 
     async def alarms(self, request: web.Request) -> web.Response:
         """The alarm journal, the last week unless `from` and `to` say otherwise."""

@@ -117,12 +117,13 @@ class View(Protocol):
 
         {"site": "garden-court", "version": "0.1.0", "pid": 4711, "started": …,
          "scan": {"steps": …, "p50_ms": …, "p99_ms": …, "max_ms": …, "overruns": …, "skipped": …},
-         "buses": [{"id", "driver", "up": true, "reason": null | {…}, "requests": …,
-                    "writes": …, "errors": 5, "failures": {"timeout": 3, "refused": 2,
-                    "bad_answer": 0, "link": 0}, "overruns": …, "load": 0.12 | null,
+         "buses": [{"id", "driver", "up": true, "reason": null | {…}, "retry": … | null,
+                    "requests": …, "writes": …, "errors": 5,
+                    "failures": {"timeout": 3, "refused": 2, "bad_answer": 0, "link": 0},
+                    "overruns": …, "load": 0.12 | null,
                     "p50_ms": 21.5 | null, "p99_ms": …, "age_s": …, "back_off_s": …,
                     "devices": [{"id", "online": true, "since": … | null, "reason": null | {…},
-                                 "last": … | null, "probe": … | null, "requests": …,
+                                 "last": … | null, "retry": … | null, "requests": …,
                                  "errors": …, "failures": {…}, "p50_ms": …, "p99_ms": …,
                                  "age_s": …, "back_off_s": …, "refused": 0 | null}]}],
          "uplinks": [{"id", "up": true, "backlog": …, "sent": …, "refused": …, "stream"}],
@@ -134,9 +135,10 @@ class View(Protocol):
         `p50_ms` and `p99_ms` are of its last 256 round trips, `age_s` is that of its oldest point,
         `back_off_s` for how long nothing was asked on purpose. `load` is the share of the last
         minute with a request under way, `overruns` counts polls that found no time. `since` is
-        when a device fell silent, `last` its last answer, `probe` when it is asked next; `refused`
-        counts the points that it refuses now. An uplink's `refused` counts messages that the broker
-        would not take, the scan's `skipped` answers that came faster than steps could see them.
+        when a device fell silent, `last` its last answer; `retry` is when a bus is connected, or a
+        silent device asked, next. `refused` counts the points that a device refuses now. An
+        uplink's `refused` counts messages that the broker would not take, the scan's `skipped`
+        answers that came faster than steps could see them.
         """
         ...
 
@@ -147,6 +149,16 @@ class View(Protocol):
 
         `raw` is hex, the bytes as they came over the wire. Refused UNKNOWN_POINT, NOT_A_FIELD_POINT
         or READ_FAILED with the driver's reason.
+        """
+        ...
+
+    def retry(self, name: str | None, user: str) -> Json:
+        """Connect, and ask silent devices, now: of one bus or device, or (None) wherever it waits.
+
+            {"buses": ["meters"], "devices": ["meter1", "meter2"]}
+
+        What is tried; of several silent devices of a bus one at once and the others in turn.
+        Refused UNKNOWN_DEVICE, or NOTHING_WAITS where there was no pause to end.
         """
         ...
 

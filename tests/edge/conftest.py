@@ -149,19 +149,19 @@ class FakeView:
             "scan": {"steps": 10, "p50_ms": 0.1, "p99_ms": 0.4, "max_ms": 2.0, "overruns": 0,
                      "skipped": 0},
             "buses": [
-                {"id": "pump_room", "driver": "modbus", "up": True, "reason": None,
+                {"id": "pump_room", "driver": "modbus", "up": True, "reason": None, "retry": None,
                  "requests": 100, "writes": 1, "errors": 3, "overruns": 2, "load": 0.62,
                  "failures": {"timeout": 2, "refused": 1, "bad_answer": 0, "link": 0},
                  "p50_ms": 21.3, "p99_ms": 60.0, "age_s": 61.0, "back_off_s": 0.0,
                  "devices": [
                      {"id": "booster", "online": True, "since": None, "last": WALL - 1,
-                      "reason": None, "probe": None, "requests": 90, "errors": 1,
+                      "reason": None, "retry": None, "requests": 90, "errors": 1,
                       "failures": {"timeout": 0, "refused": 1, "bad_answer": 0, "link": 0},
                       "p50_ms": 2.1, "p99_ms": 9.96, "age_s": 0.7, "back_off_s": 0.0,
                       "refused": 3},
                      {"id": "v3", "online": False, "since": WALL - 60, "last": WALL - 61,
                       "reason": {"zh": "3 秒内无应答", "en": "no answer within 3 s"},
-                      "probe": WALL + 12, "requests": 10, "errors": 2,
+                      "retry": WALL + 12, "requests": 10, "errors": 2,
                       "failures": {"timeout": 2, "refused": 0, "bad_answer": 0, "link": 0},
                       "p50_ms": None, "p99_ms": None, "age_s": 61.0, "back_off_s": 30.0,
                       "refused": None}]}
@@ -176,6 +176,12 @@ class FakeView:
             raise Refused("READ_FAILED", Text("设备无应答", "the device does not answer"))
         return {"point": point, "driver": "modbus", "device": "booster", "raw": self.raw,
                 "value": 0.4, "quality": 0}  # fmt: skip
+
+    def retry(self, name: str | None, user: str) -> Json:
+        self.asked.append(("retry", name, user))
+        if name == "booster":
+            raise Refused("NOTHING_WAITS", Text("无需重试", "nothing waits"), name=name)
+        return {"buses": [] if name else ["pump_room"], "devices": ["v3"]}
 
     async def identify(self, device: str) -> Json:
         if device == "v3":

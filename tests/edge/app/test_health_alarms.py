@@ -163,7 +163,7 @@ def test_what_is_measured_goes_nowhere_but_to_who_asks(tmp_path: Path) -> None:
         assert zones["age_s"] < 3
         assert io["failures"]["timeout"] == io["errors"] >= 3
         assert io["back_off_s"] > 30
-        assert io["probe"] > stage.controller.clock.wall()
+        assert io["retry"] > stage.controller.clock.wall()
         assert stage.value("io.link.timeouts") == io["errors"]
         assert view.model()["points"][stage.index["io.link.age"]]["local"]
         assert view.explain("io.link.age")["value"] > 60

@@ -65,7 +65,7 @@ def test_every_command_has_a_line_in_the_list(lang: str) -> None:
 
 
 OWN = ("watch", "explain", "demo", "alarms", "ack", "reset", "set", "release", "read", "health",
-       "run", "completion")  # fmt: skip
+       "run", "completion", "retry")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -350,9 +350,9 @@ def test_health_names_the_silent_device(running: Running) -> None:
     english, chinese = edge("health").output, edge("health", lang="zh").output
 
     assert "pump_room (modbus) up  100 requests, 3 failed, load 62 %" in english
-    assert "silent for 60 s, next probe in 12 s, 2 unanswered" in english
+    assert "silent for 60 s, next try in 12 s, 2 unanswered" in english
     assert "cloud DOWN  5 sent, 12 waiting, 0 refused" in english
-    assert "已中断 60 秒, 12 秒后再询问, 无应答 2 次" in chinese
+    assert "已中断 60 秒, 12 秒后再试, 无应答 2 次" in chinese
     found = json.loads(edge("health", "--json").output)
     assert found["uplinks"][0]["backlog"] == 12
     assert found["buses"][0]["devices"][1]["failures"]["timeout"] == 2

@@ -65,7 +65,7 @@ def test_a_telephone_shows_whole_numbers(language: Language, unit: str) -> None:
         assert piece in shown
     assert "~" not in shown
     assert "0.7 秒" in shown if language == "zh" else "0.7 s" in shown
-    assert ("12 秒后再询问" if language == "zh" else "next probe in 12 s") in shown
+    assert ("12 秒后再试" if language == "zh" else "next try in 12 s") in shown
 
 
 def test_columns_stand_under_each_other() -> None:
@@ -83,11 +83,11 @@ def test_what_is_wrong_stands_beside_the_device_where_there_is_room() -> None:
     """From 110 columns on it is one line; below, a second one only for who needs it."""
     wide = page(FakeView(), "en", (160, 24))
     said = next(line for line in wide if line.startswith("  v3"))
-    assert "silent for 60 s, next probe in 12 s, 2 unanswered, backed off 30 s in all" in said
+    assert "silent for 60 s, next try in 12 s, 2 unanswered, backed off 30 s in all" in said
     assert "no answer within 3 s" in said
     narrow = page(FakeView(), "en", (60, 24))
     assert narrow[narrow.index(next(x for x in narrow if x.startswith("  v3"))) + 1].startswith(
-        "    silent for 60 s, next probe in 12 s"
+        "    silent for 60 s, next try in 12 s"
     )
 
 
@@ -121,12 +121,12 @@ def test_lines_say_all_of_it_in_both_languages() -> None:
     assert english[2:5] == [
         "  device   state  trip/p99     oldest  requests",
         "  booster  up     2.1/10.0 ms  0.7 s   90        refuses 3 of its points, 1 refused",
-        "  v3       DOWN   --           61 s    10        silent for 60 s, next probe in 12 s, "
+        "  v3       DOWN   --           61 s    10        silent for 60 s, next try in 12 s, "
         "2 unanswered, backed off 30 s in all, no answer within 3 s",
     ]
     chinese = "\n".join(lines(FakeView().health(), WALL, "zh"))
     for piece in ("负载 62 %", "响应 21/60 毫秒", "无应答 2 次", "错过轮询 2 次", "现拒读 3 个点",
-                  "已中断 60 秒", "12 秒后再询问", "退避累计 30 秒"):  # fmt: skip
+                  "已中断 60 秒", "12 秒后再试", "退避累计 30 秒"):  # fmt: skip
         assert piece in chinese
 
 
