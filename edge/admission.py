@@ -10,6 +10,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
+from edge.blocks.kind import trips
 from edge.envelope import Envelope, Rejected, point_id
 from edge.image import quality
 from edge.image.image import ProcessImage
@@ -50,6 +51,9 @@ class Admission:
         for interlock in site.interlocks:
             for point in interlock.trip:
                 self._interlocks.setdefault(point, []).append(interlock.name)
+        for rule in site.rules:
+            for point in trips(rule.model):
+                self._interlocks.setdefault(point, []).append(Text(rule.id, rule.id))
         self._recent: dict[str, deque[float]] = {}
 
     def role(self, user: str) -> str:
@@ -232,7 +236,7 @@ class Admission:
         return not math.isnan(self._image.request[slot - 1, subject.ordinal])
 
     def protection(self, subject: Subject) -> Text:
-        """The interlocks that trip this point, or simply "protection"."""
+        """The interlocks and rules that trip this point, or simply "protection"."""
         names = self._interlocks.get(subject.point.id)
         if not names:
             return Text("保护", "a protection")

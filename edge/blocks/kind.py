@@ -8,6 +8,7 @@ Fields and what they are, by their annotation:
 
     Annotated[Source, Input(unit)]          an input; `Source | None` with default None: optional
     Annotated[str, Target(unit)]            a target; `str | None` with default None: optional
+    Annotated[tuple[str, ...], Trips()]     the points that the block protects (see `Trips`)
     tuple[M, ...] with M a Model            a list: pumps, zones; its elements hold no lists
     float, int, bool, Literal, or None      a parameter
     anything else                           for the kind's own functions only (texts, calendars)
@@ -31,6 +32,7 @@ Both layouts follow from the model, in its order of declaration:
           each published point: 1, in the order of `publishes(model)`
           each `Input` field: 1 (an optional one left out: the absent cell, NaN with quality NEVER)
           the agenda cell, when the kind has an agenda: 1
+        the reset cell, when the kind is resettable: 1 (ask `reset_asked`)
           each list-of-models field, element by element: its targets (4 each), then its inputs
     par   the number of elements of each list field
           each parameter field: float as is (None: NaN), bool 0/1, Literal its place in the choices
@@ -68,6 +70,14 @@ class Target:
     """Marks a field that names the commandable point which a block drives. None: any unit."""
 
     unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trips:
+    """Marks the commandable points that a block protects: it publishes `tripped` (0 or 1), runs
+    in the `protect` program, and while it is tripped each of them is asked for 0 at slot 5. Such a
+    kind has the slot PROTECT and no targets.
+    """
 
 
 Source = str | float
@@ -135,13 +145,13 @@ class AlarmTemplate:
 class Reference:
     """A place in a rule's model that names points: `loc` is its path for error messages.
 
-    `role` "input" may be any expression; "output" must be one commandable point. `unit` is what the
-    block expects there, None for any.
+    `role` "input" may be any expression; "output" and "trip" must be one commandable point: driven
+    by the block, or protected by it. `unit` is what the block expects there, None for any.
     """
 
     loc: tuple[str | int, ...]
     text: str
-    role: Literal["input", "output"]
+    role: Literal["input", "output", "trip"]
     unit: str | None
 
 
@@ -151,7 +161,8 @@ class Example:
 
     `options` as in YAML. The kernel runs once per step, at time `t`; an input keeps its value until
     a later step gives another. Inputs are keyed by the point ids that `options` uses (NaN: bad; of
-    an output: what the device reads back; "agenda": its cell). Expected are, by published name (""
+    an output: what the device reads back; "agenda": its cell; "reset": 1 for a person's reset).
+    Expected are, by published name (""
     for the rule itself), the result, and by an output's point id, the request; NaN: bad, none.
     Outputs follow their requests.
     """
@@ -169,7 +180,8 @@ class Kind:
     `every` is its own period in seconds, 0 for every scan. `publishes`, `states` and `alarms` may
     depend on the instance (pumps, zones), so they are functions of the model. A kind with an
     `agenda` gets one more operand, a cell that the scan fills from it when it is due (quality NEVER
-    while the wall clock is not trusted).
+    while the wall clock is not trusted). A `resettable` one gets a cell for a person's reset, and
+    publishes `tripped`: whether there is anything to reset.
     """
 
     name: str
@@ -182,6 +194,7 @@ class Kind:
     states: Callable[[Any], int]
     alarms: Callable[[Any], tuple[AlarmTemplate, ...]] = lambda _: ()
     agenda: Callable[[Any, Place, float], Agenda] | None = None  # (model, place, wall), pure
+    resettable: bool = False
     examples: tuple[Example, ...] = ()
 
 
@@ -193,7 +206,7 @@ class Operand:
     published point it is the name.
     """
 
-    role: Literal["target", "published", "input", "agenda"]
+    role: Literal["target", "published", "input", "agenda", "reset"]
     loc: tuple[str | int, ...]
     source: Source | None
     unit: str | None
@@ -217,6 +230,13 @@ def usable(v: Floats, q: Bits, index: int) -> bool:
     return bool((q[index] & BAD) == 0 and v[index] == v[index])
 
 
+def reset_asked(v: Floats, index: int) -> bool:
+    """Whether a person resets the block; taken by asking. For step functions, once in every run."""
+    asked = bool(v[index] == 1.0)
+    v[index] = 0.0
+    return asked
+
+
 def layout(kind: Kind, model: Model) -> Layout:
     """Lay `model` out in the order that the module docstring gives."""
     operands = [*_operands(model, Target)]
@@ -224,6 +244,8 @@ def layout(kind: Kind, model: Model) -> Layout:
     operands += _operands(model, Input)
     if kind.agenda is not None:
         operands.append(Operand("agenda", (), None, None))
+    if kind.resettable:
+        operands.append(Operand("reset", (), None, None))
     lists = [(name, getattr(model, name)) for name in _fields(type(model), "list")]
     parameters = [float(len(elements)) for _, elements in lists]
     parameters += _parameters(model)
@@ -247,6 +269,16 @@ def references(model: Model) -> Iterator[Reference]:
             if isinstance(operand.source, str):
                 role: Literal["input", "output"] = "input" if operand.role == "input" else "output"
                 yield Reference(operand.loc, operand.source, role, operand.unit)
+    for name, info in type(model).model_fields.items():
+        if any(isinstance(mark, Trips) for mark in info.metadata):
+            for i, point in enumerate(getattr(model, name)):
+                yield Reference((name, i), point, "trip", None)
+
+
+def trips(model: Model) -> tuple[str, ...]:
+    """The points that a block protects, each once."""
+    found = (r.text for r in references(model) if r.role == "trip")
+    return tuple(dict.fromkeys(found))
 
 
 _Role = Literal["target", "input", "list", "parameter", "other"]

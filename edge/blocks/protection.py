@@ -2,7 +2,7 @@
 
 Not written by people as rules but compiled from `interlocks:`. One `interlock` decides for each of
 them; one `trip` per protected point asks at slot 5 for what the first tripped one wants, so that
-several interlocks may guard the same pump.
+several interlocks, and rules that protect (`kind.Trips`), may guard the same pump.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import nan
 from typing import Annotated, Literal
 
-from edge.blocks.kind import AnyInput, Kind, Published, Target, usable
+from edge.blocks.kind import AnyInput, Kind, Published, Target, reset_asked, usable
 from edge.blocks.output import ask
 from edge.blocks.timing import lasted
 from edge.image.image import Bits, Floats, Index
@@ -23,16 +23,15 @@ BAD_DELAY = 10.0  # seconds that a bad input must last before it trips: one lost
 
 
 class Interlock(Model):
-    """`reset_cell` is 1 for the one step in which a person resets; `delay` is in seconds."""
+    """One entry of `interlocks:`; `delay` is in seconds."""
 
     when: AnyInput
-    reset_cell: AnyInput
     delay: float
     on_bad: Literal["trip", "hold", "ok"]
     reset: Literal["manual", "auto"]
 
 
-_TRIPPED, _WHEN, _RESET_CELL = 0, 1, 2
+_TRIPPED, _WHEN, _RESET_CELL = range(3)
 _DELAY, _ON_BAD, _RESET = 0, 1, 2
 _LATCHED, _SINCE, _BAD_SINCE, _KNOWN = range(4)
 TRIP, HOLD, OK = 0.0, 1.0, 2.0
@@ -51,6 +50,7 @@ def interlock_step(
     """
     k = ops[o + _WHEN]
     good = usable(v, q, k)
+    reset = reset_asked(v, ops[o + _RESET_CELL])
     latched = bool(st[s + _LATCHED] == 1.0)
     wrong = lasted(st, s + _SINCE, good and v[k] != 0.0, now, par[p + _DELAY])
     patience = par[p + _DELAY] if par[p + _DELAY] > BAD_DELAY else BAD_DELAY
@@ -61,7 +61,7 @@ def interlock_step(
     blind = lasted(st, s + _BAD_SINCE, lost, now, patience) and par[p + _ON_BAD] == TRIP
     if wrong or (blind and st[s + _KNOWN] == 1.0):
         latched = True
-    elif latched and (par[p + _RESET] != MANUAL or v[ops[o + _RESET_CELL]] == 1.0):
+    elif latched and (par[p + _RESET] != MANUAL or reset):
         over = good and v[k] == 0.0
         latched = not (over or (not good and par[p + _ON_BAD] == OK))
     st[s + _LATCHED] = 1.0 if latched else 0.0
@@ -78,18 +78,19 @@ INTERLOCK = Kind(
     slot=Slot.PROTECT,
     publishes=lambda _: (Published("tripped", "", Text("联锁动作", "interlock tripped")),),
     states=lambda _: 4,
+    resettable=True,
 )
 
 
 class Cause(Model):
-    """One interlock that guards a point, and the value it wants there."""
+    """One interlock or rule that guards a point, and the value it wants there."""
 
     tripped: AnyInput
     value: float
 
 
 class Trip(Model):
-    """All interlocks of one point, in the order of the file."""
+    """All that guards one point: interlocks, then rules, in the order of the file."""
 
     output: Annotated[str, Target()]
     by: tuple[Cause, ...]

@@ -6,6 +6,7 @@ Called by the app's `View`.
 
 from __future__ import annotations
 
+from edge.blocks import KINDS
 from edge.hmi.view import Json, both, number
 from edge.site.site import Alarm, Grant, Point, Role, Site
 
@@ -29,12 +30,17 @@ def model(site: Site) -> Json:
         },
         "points": [_point(point, grants.get(point.id)) for point in site.points],
         "alarms": {alarm.id: _alarm(alarm) for alarm in site.alarms},
-        "interlocks": [interlock.id for interlock in site.interlocks],
+        "interlocks": [*(i.id for i in site.interlocks), *_resettable(site)],
         "buses": [
             {"id": bus.id, "driver": bus.kind.name, "devices": [d.id for d in bus.devices]}
             for bus in site.buses
         ],
     }
+
+
+def _resettable(site: Site) -> list[str]:
+    """The rules that a person can reset, as an interlock."""
+    return [rule.id for rule in site.rules if KINDS[rule.kind].resettable]
 
 
 def _point(point: Point, grant: Grant | None) -> Json:

@@ -1,15 +1,15 @@
 """From the resolved site to programs: order, expressions, cells, operands, ranges.
 
-Three programs: `protect` (interlocks and the computing rules they look at), `control` (all other
-rules) and `alarm`. Called at start and on reload; compiles no code. Raises CompileError for what
-the checks of `edge/site` should have refused.
+Three programs: `protect` (interlocks, rules that protect, and the computing rules they look at),
+`control` (all other rules) and `alarm`. Called at start and on reload; compiles no code. Raises
+CompileError for what the checks of `edge/site` should have refused.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
@@ -19,7 +19,7 @@ import numpy as np
 from edge.blocks import INTERNAL
 from edge.blocks.alarming import Condition, Limit
 from edge.blocks.expression import Call, Number, Tree, parse, quantity
-from edge.blocks.kind import Kind, Operand, Place, Source, layout, references
+from edge.blocks.kind import Kind, Operand, Place, Source, layout, references, trips
 from edge.blocks.protection import Cause, Trip
 from edge.blocks.protection import Interlock as InterlockModel
 from edge.image.image import first_cell, owner_index, request_index, target_index
@@ -47,13 +47,12 @@ def compile_site(site: Site, kinds: Mapping[str, Kind]) -> Programs:
     image = _Image(site)
     first, later = _split(site, kinds)
     protect, control, alarm = (_Builder(name, image) for name in ("protect", "control", "alarm"))
-    resets: dict[str, int] = {}
     for item in first:
         if isinstance(item, Interlock):
-            resets[item.id] = _interlock(protect, item)
+            _interlock(protect, item)
         else:
             _rule(protect, item, kinds, site)
-    _trips(protect, site.interlocks)
+    _trips(protect, site)
     for rule in later:
         _rule(control, rule, kinds, site)
     conditions = [_alarm(alarm, item) for item in site.alarms]
@@ -68,7 +67,8 @@ def compile_site(site: Site, kinds: Mapping[str, Kind]) -> Programs:
         initial=tuple(image.initial),
         absent=image.absent,
         agendas=(*protect.agendas, *control.agendas),
-        resets=resets,
+        resets={**protect.resets, **control.resets},
+        tripped=_tripped(site, image),
         active=tuple(active for active, _ in conditions),
         suppressed=tuple(suppressed for _, suppressed in conditions),
         published=tuple(sorted(i for i in image.written if i < len(site.points))),
@@ -153,6 +153,7 @@ class _Builder:
     owners: list[str] = field(default_factory=list)
     requests: list[int] = field(default_factory=list)
     agendas: list[AgendaCell] = field(default_factory=list)
+    resets: dict[str, int] = field(default_factory=dict)
     slices: dict[str, StateSlice] = field(default_factory=dict)
     results: dict[Tree, int] = field(default_factory=dict)  # equal subexpressions are computed once
 
@@ -190,7 +191,7 @@ class _Builder:
         self, kind: Kind, model: Model, owner: str, published: Mapping[str, int],
         given: Mapping[str, int],
     ) -> None:  # fmt: skip
-        """One instruction of a kind. `published` by name, `given` are inputs that are cells."""
+        """One instruction of a kind. `published` by name; `given` holds the agenda's cell."""
         plan = layout(kind, model)
         operands: list[int] = []
         for operand in plan.operands:
@@ -216,16 +217,17 @@ class _Builder:
             return [image.write(index, owner, f"{owner.partition('.')[2]}.{source}".rstrip("."))]
         if operand.role == "agenda":
             return [given["agenda"]]
+        if operand.role == "reset":
+            id = owner.partition(".")[2]
+            self.resets[id] = image.begins(0.0)
+            return [self.resets[id]]
         if operand.role == "target":
             if source is None:
                 return [image.cell(), image.absent, image.absent, image.absent]
             indices = image.target(str(source), kind.slot, owner)
             self.requests.append(image.write(indices[0], owner, str(source)))
             return indices
-        if source is None:
-            return [image.absent]
-        name = str(operand.loc[-1])
-        return [given[name] if name in given else self.source(source, operand.unit, owner)]
+        return [image.absent if source is None else self.source(source, operand.unit, owner)]
 
     def program(self) -> Program:
         n = len(self.code)
@@ -257,29 +259,40 @@ def _rule(builder: _Builder, rule: Rule, kinds: Mapping[str, Kind], site: Site) 
     builder.block(kind, rule.model, owner, published, given)
 
 
-def _interlock(builder: _Builder, interlock: Interlock) -> int:
-    """Emit one interlock; returns the index of its reset cell."""
+def _interlock(builder: _Builder, interlock: Interlock) -> None:
     owner, image = f"interlocks.{interlock.id}", builder.image
-    reset = image.begins(0.0)
     model = InterlockModel(
-        when=interlock.when, reset_cell=0.0, delay=interlock.delay, on_bad=interlock.on_bad,
-        reset=interlock.reset,
-    )  # fmt: skip
+        when=interlock.when, delay=interlock.delay, on_bad=interlock.on_bad, reset=interlock.reset
+    )
     published = {"tripped": image.point(f"{interlock.id}.tripped", owner)}
-    builder.block(INTERNAL["interlock"], model, owner, published, {"reset_cell": reset})
-    return reset
+    builder.block(INTERNAL["interlock"], model, owner, published, {})
 
 
-def _trips(builder: _Builder, interlocks: Iterable[Interlock]) -> None:
-    """One instruction per protected point, whatever number of interlocks guard it."""
+def _trips(builder: _Builder, site: Site) -> None:
+    """One instruction per protected point, whatever number of interlocks and rules guard it."""
     causes: dict[str, list[Cause]] = {}
-    for interlock in interlocks:
-        cause = Cause(tripped=f"{interlock.id}.tripped", value=interlock.value)
-        for point in dict.fromkeys(interlock.trip):
+    for item, points in _guards(site):
+        value = item.value if isinstance(item, Interlock) else 0.0
+        for point in points:
+            cause = Cause(tripped=f"{item.id}.tripped", value=value)
             causes.setdefault(point, []).append(cause)
     for point, by in causes.items():
         model = Trip(output=point, by=tuple(by))
         builder.block(INTERNAL["trip"], model, f"trips.{point}", {}, {})
+
+
+def _guards(site: Site) -> Iterator[tuple[Rule | Interlock, Iterable[str]]]:
+    """What protects anything, with the points it trips."""
+    for interlock in site.interlocks:
+        yield interlock, dict.fromkeys(interlock.trip)
+    for rule in site.rules:
+        if points := trips(rule.model):
+            yield rule, points
+
+
+def _tripped(site: Site, image: _Image) -> dict[str, int]:
+    """The index of `<id>.tripped` of all that protects."""
+    return {item.id: image.index[f"{item.id}.tripped"] for item, _ in _guards(site)}
 
 
 def _alarm(builder: _Builder, alarm: Alarm) -> tuple[int, int]:
@@ -310,7 +323,7 @@ def _given(limit: float) -> float | None:
 def _split(site: Site, kinds: Mapping[str, Kind]) -> tuple[list[Rule | Interlock], list[Rule]]:
     """What runs in `protect` and what in `control`, each in order.
 
-    A rule that drives nothing and that an interlock looks at, however indirectly, belongs to
+    A rule that drives nothing and that a protection looks at, however indirectly, belongs to
     `protect`: the protection must not stand still when `control` fails. What `protect` reads of
     `control` is a scan old.
     """
@@ -326,7 +339,9 @@ def _split(site: Site, kinds: Mapping[str, Kind]) -> tuple[list[Rule | Interlock
         for key, item in items.items()
     }
     protect: set[str] = set()
-    waiting = [key for key, item in items.items() if isinstance(item, Interlock)]
+    waiting = [
+        key for key, item in items.items() if isinstance(item, Interlock) or trips(item.model)
+    ]
     while waiting:
         key = waiting.pop()
         if key not in protect and not _drives(items[key]):

@@ -13,7 +13,7 @@ from typing import Any
 
 from edge.blocks import KINDS
 from edge.blocks.expression import parse, quantity
-from edge.blocks.kind import Kind, layout
+from edge.blocks.kind import Kind, layout, trips
 from edge.image import quality
 from edge.image.image import ProcessImage
 from edge.image.slots import NAMES_ZH, SLOTS, Slot
@@ -111,6 +111,14 @@ class _Explainer:
         self._makers = dict(_makers(site, kinds))
         self._requests = {(r.point, r.slot): r for r in requests(site, kinds)}
         self._rules = {rule.id: rule for rule in site.rules}
+        self._tripped_at = programs.tripped
+        self._guards: dict[str, list[Rule | Interlock]] = {}
+        for interlock in site.interlocks:
+            for point in interlock.trip:
+                self._guards.setdefault(point, []).append(interlock)
+        for rule in site.rules:
+            for point in trips(rule.model):
+                self._guards.setdefault(point, []).append(rule)
 
     def point(self, name: str, above: tuple[str, ...]) -> Explanation:
         """`above` are the points on the way here: none is explained within itself."""
@@ -136,20 +144,21 @@ class _Explainer:
         if name in self._makers:
             return [self._makers[name]]
         if winner == Slot.PROTECT:
-            return [i for i in self._site.interlocks if name in i.trip and self._tripped(i)]
+            return self._tripped(name)
         request = self._requests.get((name, winner))
         rule = request and self._rules.get(request.id)
         return [rule] if rule else []
 
-    def _tripped(self, interlock: Interlock) -> bool:
-        at = self._index.get(f"{interlock.id}.tripped")
-        return at is not None and bool(self._image.value[at] == 1.0)
+    def _tripped(self, point: str) -> list[Rule | Interlock]:
+        """What protects a point and is tripped now."""
+        value, at = self._image.value, self._tripped_at
+        return [item for item in self._guards.get(point, ()) if value[at[item.id]] == 1.0]
 
     def _cause(self, item: Rule | Interlock, above: tuple[str, ...]) -> Cause:
         if isinstance(item, Interlock):
             read = Read("when", item.when, self._points(item.when, above))
             text = Text("联锁", "interlock") if item.name == Text("", "") else item.name
-            return Cause(f"interlocks.{item.id}", "interlock", text, (read,))
+            return Cause(_owner(item), "interlock", text, (read,))
         kind, inputs = self._kinds[item.kind], []
         for operand in layout(kind, item.model).operands:
             if operand.role != "input" or operand.source is None:
@@ -158,7 +167,7 @@ class _Explainer:
             expression = isinstance(source, str) and quantity(source, operand.unit) is None
             points = self._points(str(source), above) if expression else ()
             inputs.append(Read(option, str(source), points))
-        return Cause(f"rules.{item.id}", item.kind, kind.text, tuple(inputs))
+        return Cause(_owner(item), item.kind, kind.text, tuple(inputs))
 
     def _points(self, text: str, above: tuple[str, ...]) -> tuple[Explanation, ...]:
         return tuple(self.point(name, above) for name in parse(text).names if name in self._index)
@@ -180,8 +189,7 @@ class _Explainer:
         if (point.id, slot) in self._commands:
             return self._commands[point.id, slot]
         if slot == Slot.PROTECT:
-            tripped = [i for i in self._site.interlocks if point.id in i.trip and self._tripped(i)]
-            return ", ".join(f"interlocks.{i.id}" for i in tripped)
+            return ", ".join(_owner(item) for item in self._tripped(point.id))
         request = self._requests.get((point.id, slot))
         return "" if request is None else f"{request.section}.{request.id}"
 
@@ -204,6 +212,10 @@ class _Explainer:
         if point.local:
             return Text("由控制器每秒测得", "measured by the controller each second")
         return Text("", "")
+
+
+def _owner(item: Rule | Interlock) -> str:
+    return f"{'interlocks' if isinstance(item, Interlock) else 'rules'}.{item.id}"
 
 
 def _makers(site: Site, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, Rule | Interlock]]:

@@ -96,8 +96,9 @@ class Programs:
 
     `commandable[c]` is the point index of commandable c. `initial` are cells that begin with a good
     value: literals, resets, alarm conditions; `absent` is the cell of inputs that were left out.
-    `resets` by interlock id: 1 for one step resets it. `active[k]` and `suppressed[k]` belong to
-    alarm k of the site. `published` are the virtual points, `slices` say where state lies.
+    `resets` by the id of an interlock or rule: 1 resets it. `tripped` by the id of all that
+    protects: the point that says so. `active[k]` and `suppressed[k]` belong to alarm k of the site.
+    `published` are the virtual points, `slices` say where state lies.
     """
 
     protect: Program
@@ -110,6 +111,7 @@ class Programs:
     absent: int
     agendas: tuple[AgendaCell, ...]
     resets: Mapping[str, int]
+    tripped: Mapping[str, int]
     active: tuple[int, ...]
     suppressed: tuple[int, ...]
     published: tuple[int, ...]
@@ -128,14 +130,14 @@ class Programs:
             image.quality[index] = quality.GOOD
         return image
 
-    def retained(self, prefix: str = "") -> dict[str, tuple[str, tuple[float, ...]]]:
-        """The state of every owner that has one, to be kept over a restart; only those whose name
-        begins with `prefix`."""
+    def retained(self, *, latches: bool = False) -> dict[str, tuple[str, tuple[float, ...]]]:
+        """The state of every owner that has one, to be kept over a restart; with `latches` only
+        of what protects or waits for a person's reset."""
         programs = {program.name: program for program in self}
         return {
             owner: (s.digest, tuple(programs[s.program].state[s.offset : s.offset + s.length]))
             for owner, s in self.slices.items()
-            if owner.startswith(prefix)
+            if not latches or s.program == "protect" or owner.partition(".")[2] in self.resets
         }
 
     def restore(self, saved: Retained) -> None:

@@ -52,8 +52,8 @@ class Ask:
 class Outcome:
     """What a step brought: indices of changed points, alarm transitions, writes by bus.
 
-    `resets` are the interlocks that the panel's button reset. `latched`: something changed that a
-    kill must not undo (`Scan.retain_latches`).
+    `resets` are the interlocks and rules that the panel's button reset. `latched`: something
+    changed that a kill must not undo (`Scan.retain_latches`).
     """
 
     changed: Sequence[int]
@@ -105,8 +105,9 @@ class Scan:
         ours = (Role.VIRTUAL, Role.SETPOINT)
         virtual = [i for i, p in enumerate(site.points) if p.role in ours and not p.local]
         self._virtual = np.asarray(virtual, np.int32)
-        tripped = [self.index[f"{interlock.id}.tripped"] for interlock in site.interlocks]
-        self._tripped = np.asarray(tripped, np.int32)
+        self._resettable = {id: self.index[f"{id}.tripped"] for id in programs.resets}
+        tripped = {**programs.tripped, **self._resettable}
+        self._tripped = np.asarray(list(tripped.values()), np.int32)
         self._latches: tuple[bytes, int, list[bool]] | None = None
         self._next_age = -math.inf
         self.cold_for, self._cold_until = 0.0, -math.inf
@@ -156,7 +157,8 @@ class Scan:
         self.wake()
 
     def reset_interlock(self, interlock: str) -> bool:
-        """Release a tripped interlock at the next step; False when there is no such interlock."""
+        """Release a tripped interlock, or a rule's lockout, at the next step; False when there is
+        none of that id."""
         cell = self.programs.resets.get(interlock)
         if cell is None:
             return False
@@ -224,14 +226,12 @@ class Scan:
         image = self.image
         for cell in self._resets:
             image.value[cell] = 1.0
+        self._resets.clear()
         error = self._attempt(self.programs.protect, now)
         if error is not None and self._protect_ok:
             self._events.emit(PROTECT_FAILED, error=repr(error), exc_info=error)
         self._protect_ok = error is None
         self.protect_failures = 0 if self._protect_ok else self.protect_failures + 1
-        for cell in self._resets:
-            image.value[cell] = 0.0
-        self._resets.clear()
         error = self._attempt(self.programs.control, now)
         if error is not None:
             if self._control_ok:
@@ -277,11 +277,11 @@ class Scan:
         return transitions
 
     def _reset_tripped(self) -> None:
-        """The reset button: every tripped interlock, at the next step, if its cause is gone."""
-        for interlock in self.site.interlocks:
-            if self.image.value[self.index[f"{interlock.id}.tripped"]] == 1.0:
-                self.reset_interlock(interlock.id)
-                self._panel_resets.append(interlock.id)
+        """The reset button: everything that is tripped, at the next step, if its cause is gone."""
+        for id, at in self._resettable.items():
+            if self.image.value[at] == 1.0:
+                self.reset_interlock(id)
+                self._panel_resets.append(id)
 
     def _latched(self, transitions: list[Transition]) -> bool:
         before, self._latches = self._latches, (
@@ -335,7 +335,7 @@ class Scan:
     def retain_latches(self) -> dict[str, Any]:
         """The part of `retain` that must be kept whenever it changes: a kill gives no notice."""
         return {
-            "rules": self.programs.retained("interlocks."),
+            "rules": self.programs.retained(latches=True),
             "alarms": self.alarms.retain(),
             "arbiter": self.arbiter.retain(),
             "panels": {panel.id: panel.retain() for panel in self.panels},

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from edge.blocks.expression import ExpressionError, parse
-from edge.blocks.kind import Kind
+from edge.blocks.kind import Kind, trips
 from edge.image.slots import Slot
 from edge.schema.problem import Mark, Problem
 from edge.schema.validate import did_you_mean
@@ -75,13 +75,14 @@ def check_requests(scene: Scene) -> Iterator[Problem]:
     """Two owners never ask for the same output at the same slot with different intentions."""
     rules = {rule.id: rule for rule in scene.site.rules}
     values = {interlock.id: interlock.value for interlock in scene.site.interlocks}
+    values |= {rule.id: 0.0 for rule in scene.site.rules if trips(rule.model)}
     asked: dict[tuple[str, int], Use] = {}
     for use in scene.uses:
         if use.role != "target":
             continue
         rule = rules.get(use.owner)
-        own = Slot.PROTECT if use.owner in values else Slot.CONTROL  # an interlock, or a panel
-        slot = scene.kinds[rule.kind].slot if rule else own
+        own = scene.kinds[rule.kind].slot if rule else Slot.CONTROL  # a panel's
+        slot = Slot.PROTECT if use.owner in values else own
         first = asked.setdefault((use.text, slot), use)
         agreed = use.owner in values and values[use.owner] == values.get(first.owner)
         if first is not use and not agreed:
@@ -377,7 +378,7 @@ def check_simulated(scene: Scene) -> Iterator[Problem]:
 
 def check_defaults(scene: Scene) -> Iterator[Problem]:
     """What a rule may let go of should have something to fall back to, or say what is meant."""
-    rules = {rule.id for rule in scene.site.rules}
+    rules = {rule.id for rule in scene.site.rules if not trips(rule.model)}
     seen: set[str] = set()
     for use in scene.uses:
         point = scene.points.get(use.text)

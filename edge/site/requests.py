@@ -26,7 +26,7 @@ def requests(site: Site, kinds: Mapping[str, Kind]) -> Iterator[Request]:
     """Every request that rules, interlocks and panels can make."""
     for rule in site.rules:
         for reference in references(rule.model):
-            if reference.role == "output":
+            if reference.role != "input":
                 yield Request(reference.text, int(kinds[rule.kind].slot), "rules", rule.id)
     for interlock in site.interlocks:
         for point in interlock.trip:

@@ -50,8 +50,8 @@ class Instance:
                     ops.append(ABSENT)
             elif operand.role == "published":
                 ops.append(self.index.setdefault(str(source), cell(quality=NEVER)))
-            elif operand.role == "agenda":
-                ops.append(self.index.setdefault("agenda", cell(quality=NEVER)))
+            elif operand.role in ("agenda", "reset"):
+                ops.append(self.index.setdefault(operand.role, cell(quality=NEVER)))
             elif source is None:
                 ops.append(ABSENT)
             elif isinstance(source, str) and split_quantity(source):

@@ -83,7 +83,7 @@ def site_of(
     inputs: list[str] = [n for i in interlocks for n in parse(i.when).names]
     for rule in made:
         for reference in references(rule.model):
-            if reference.role == "output":
+            if reference.role != "input":
                 outputs.append(reference.text)
             elif quantity(reference.text, reference.unit) is None:
                 inputs += parse(reference.text).names
@@ -122,8 +122,14 @@ class Bench:
         self.ordinal = {site.points[i].id: c for c, i in enumerate(self.programs.commandable)}
 
     def __setitem__(self, name: str, value: float) -> None:
-        """Set a point, or the agenda of the first rule that has one; NaN is a lost device."""
-        at = self.programs.agendas[0].index if name == "agenda" else self.index[name]
+        """Set a point, the agenda of the first rule that has one, or "reset" of the first that can
+        be reset; NaN is a lost device."""
+        if name == "agenda":
+            at = self.programs.agendas[0].index
+        elif name == "reset":
+            at = next(iter(self.programs.resets.values()))
+        else:
+            at = self.index[name]
         self.image.value[at] = value
         self.image.quality[at] = quality.COMM if isnan(value) else quality.GOOD
 
@@ -149,7 +155,6 @@ class Bench:
         """One step in which a person resets the interlock."""
         self.image.value[self.programs.resets[interlock]] = 1.0
         self.step(now)
-        self.image.value[self.programs.resets[interlock]] = 0.0
 
     def step(self, now: float) -> None:
         """Run the three programs, then let outputs follow the ladder."""
