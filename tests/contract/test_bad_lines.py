@@ -20,11 +20,11 @@ from drivers.modbus.line import RtuLink
 from edge.bus.host import BusHost
 from edge.driver import Driver, FieldDevice, FieldPoint, Poll, Write
 from edge.errors import DeviceTimeout, DriverError, LinkDown
+from edge.proof.virtual_loop import run_virtual
 from tests.contract.drivers import MODBUS_MEDIA, field_point, read
 from tests.support.bad_line import BadLine, Line, Several, Trouble
 from tests.support.modbus_device import ModbusDevice, Unit
 from tests.support.modbus_media import Medium, Memory, Pty
-from tests.support.virtual_loop import run_virtual
 
 MEDIA = {**MODBUS_MEDIA, "rtu": lambda: Pty(away=0.03)}
 TIMEOUT = 0.04

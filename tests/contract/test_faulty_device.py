@@ -8,11 +8,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from edge.proof.virtual_loop import run_virtual
 from tests.support.bad_line import BadLine, PacedLine, Piece, Trouble, crc
 from tests.support.modbus_device import ModbusDevice, Unit
 from tests.support.modbus_media import Pty
 from tests.support.modbus_units import reply
-from tests.support.virtual_loop import run_virtual
 
 
 @pytest.mark.parametrize(

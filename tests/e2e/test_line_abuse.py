@@ -25,12 +25,12 @@ from edge.clock import Clock
 from edge.driver import Write
 from edge.events import Events
 from edge.image import quality
+from edge.proof.virtual_loop import run_virtual
 from edge.site.load import load_site
 from edge.site.site import Site
 from tests.support.bad_line import BadLine, PacedLine, Trouble
 from tests.support.modbus_device import ModbusDevice, Unit
 from tests.support.modbus_media import Medium, Memory, Pty
-from tests.support.virtual_loop import run_virtual
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 

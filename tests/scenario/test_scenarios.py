@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.scenario import play
+from drivers import DRIVERS
+from edge.proof.play import ScenarioProblems, play
+from tests.scenario.reading import read
 
 SCENARIOS = sorted((Path(__file__).parents[1] / "cases" / "scenario").glob("*/case.yaml"))
 
@@ -15,6 +17,9 @@ SCENARIOS = sorted((Path(__file__).parents[1] / "cases" / "scenario").glob("*/ca
 def test_scenario(case: Path, tmp_path: Path) -> None:
     """The controller on simulated equipment does what the case says."""
     try:
-        play(case.parent, tmp_path)
-    except AssertionError as wrong:
+        failures = play(read(case), tmp_path, DRIVERS).failures
+    except ScenarioProblems as wrong:
         pytest.fail(str(wrong), pytrace=False)
+    if failures:
+        told = [line for failure in failures for line in failure.lines("en")]
+        pytest.fail("\n".join(told), pytrace=False)

@@ -5,6 +5,7 @@ Every scenario's site, on its equipment as it stands before the scenario begins.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import pytest
 
 from drivers import DRIVERS
 from edge.blocks import KINDS
+from edge.proof.case import Step
+from edge.proof.play import play
 from edge.site.load import load_site
 from edge.site.site import Role, Site
+from tests.scenario.reading import read
 from tests.scenario.test_scenarios import SCENARIOS
-from tests.support.scenario import Played, Step, read_case
-from tests.support.virtual_loop import run_virtual
 
 BUMP = 2.0  # % of an output's range
 
@@ -28,7 +30,7 @@ def driving() -> list[Path]:
     for case in SCENARIOS:
         site = _site(case)
         drives = any(p.role is Role.OUTPUT for p in site.points)
-        if drives and not site.uplinks and not read_case(case.parent).given.silent:
+        if drives and not site.uplinks and not read(case).case.given.silent:
             found.setdefault(repr((site.points, [rule.id for rule in site.rules])), case)
     return list(found.values())
 
@@ -60,7 +62,8 @@ def test_a_restart_beside_running_equipment_moves_nothing(case: Path, tmp_path: 
     }
     if all(p.output is None or isinstance(p.output.failsafe, str) for p in _site(case).points):
         restarts[300] = {"after": "5s"}  # else the stop drives the failsafe values, as it must
-    found = read_case(case.parent)
-    given = found.given.model_copy(update={"settle": 60.0})
-    healthy = found.model_copy(update={"given": given, "steps": steps(restarts)})
-    run_virtual(Played(case.parent, healthy, tmp_path).run)
+    found = read(case)
+    given = found.case.given.model_copy(update={"settle": 60.0})
+    healthy = found.case.model_copy(update={"given": given, "steps": steps(restarts)})
+    played = play(replace(found, case=healthy), tmp_path, DRIVERS)
+    assert [line for failure in played.failures for line in failure.lines("en")] == []

@@ -17,8 +17,8 @@ from drivers.modbus import pdu
 from drivers.modbus.line import RtuLink
 from drivers.modbus.link import Link, TcpLink
 from edge.errors import DriverError, NotYet
+from edge.proof.virtual_loop import run_virtual
 from tests.support.bad_line import crc
-from tests.support.virtual_loop import run_virtual
 
 TIMEOUT = 0.5
 LOST = -1.0

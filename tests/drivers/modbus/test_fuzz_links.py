@@ -18,8 +18,8 @@ from drivers.modbus import pdu
 from drivers.modbus.line import KEPT, MOST, RtuLink
 from drivers.modbus.link import STRIKES, Link, TcpLink
 from edge.errors import DriverError, LinkDown
+from edge.proof.virtual_loop import run_virtual
 from tests.support.bad_line import crc
-from tests.support.virtual_loop import run_virtual
 
 REQUESTS = (
     pdu.read(3, 100, 2),

@@ -12,8 +12,8 @@ import pytest
 from drivers.modbus import pdu
 from drivers.modbus.link import SILENCE, TcpLink
 from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, LinkDown
+from edge.proof.virtual_loop import run_virtual
 from tests.drivers.modbus import wire
-from tests.support.virtual_loop import run_virtual
 
 DEEP = 4
 

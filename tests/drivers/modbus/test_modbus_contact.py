@@ -17,12 +17,12 @@ from drivers.modbus.driver import ModbusDriver
 from drivers.modbus.parts import RETRY
 from edge.driver import Poll, Write
 from edge.errors import DeviceRefused, DeviceTimeout
+from edge.proof.virtual_loop import run_virtual
 from edge.text import Text
 from tests.contract.drivers import field_point
 from tests.drivers.modbus.direct import Direct, direct
 from tests.support.modbus_units import Unit
 from tests.support.told import Told
-from tests.support.virtual_loop import run_virtual
 
 IDENTIFY = 0x2B
 OBJECTS = {0: b"ACME", 1: b"PUMP", 2: b"V2.11", 4: b"Booster", 5: b"BX-3/20", 6: b"plant"}

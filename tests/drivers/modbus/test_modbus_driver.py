@@ -21,10 +21,10 @@ from drivers.modbus.plan import check
 from edge.driver import FieldDevice, FieldPoint, Poll, Write
 from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, LinkDown
 from edge.image import quality
+from edge.proof.virtual_loop import run_virtual
 from tests.contract.drivers import field_point
 from tests.support.modbus_device import Fault, ModbusDevice, Unit
 from tests.support.told import Told
-from tests.support.virtual_loop import run_virtual
 
 Test = Callable[[ModbusDriver, ModbusDevice, list[Poll]], Awaitable[None]]
 

@@ -21,9 +21,9 @@ from edge.errors import (
     DriverError,
     LinkDown,
 )
+from edge.proof.virtual_loop import run_virtual
 from tests.drivers.modbus import wire
 from tests.support.modbus_device import Fault, ModbusDevice, Unit
-from tests.support.virtual_loop import run_virtual
 
 READ = pdu.read(3, 100, 2)
 ANSWER = bytes.fromhex("03 04 1234 5678")

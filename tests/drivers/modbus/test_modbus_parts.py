@@ -18,11 +18,11 @@ from drivers.modbus.parts import RETRY
 from edge.driver import FieldDevice, FieldPoint, Poll
 from edge.errors import DeviceRefused
 from edge.image import quality
+from edge.proof.virtual_loop import run_virtual
 from tests.contract.drivers import field_point
 from tests.drivers.modbus.direct import Direct, direct
 from tests.support.modbus_units import Unit
 from tests.support.told import Told
-from tests.support.virtual_loop import run_virtual
 
 REGISTERS = 60
 Where = tuple[int, Type]

@@ -12,7 +12,7 @@ from drivers.modbus import pdu, rtu
 from drivers.modbus.line import ASKED_AGAIN, MOST, PATIENCE, QUIET, RtuLink
 from drivers.modbus.link import SILENCE, STRIKES
 from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, LinkDown, NotYet
-from tests.support.virtual_loop import run_virtual
+from edge.proof.virtual_loop import run_virtual
 
 READ = pdu.read(3, 100, 2)
 OTHER = pdu.read(3, 200, 2)  # looks the same when answered

@@ -19,8 +19,8 @@ from edge.bus.host import BusHost
 from edge.driver import FieldDevice, FieldPoint, Poll, Write
 from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, LinkDown
 from edge.image import quality
+from edge.proof.virtual_loop import run_virtual
 from edge.schema.model import Refusal
-from tests.support.virtual_loop import run_virtual
 
 GOOD = quality.SIMULATED
 

@@ -13,13 +13,13 @@ from edge.app.failsafe import _bus, drive_failsafe, failsafe_values
 from edge.blocks import KINDS
 from edge.driver import FieldDevice, FieldPoint, Write
 from edge.errors import Unusable
+from edge.proof.virtual_loop import run_virtual
 from edge.site.load import load_site
 from edge.site.site import Site
 from edge.store.state import Lock
 from edge.text import Text
 from tests.edge.bus.line import Case
 from tests.support.modbus_device import ModbusDevice, Unit
-from tests.support.virtual_loop import run_virtual
 
 SITE = """
 site: {{id: last-resort, timezone: Asia/Shanghai}}

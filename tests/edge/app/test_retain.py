@@ -7,9 +7,10 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from drivers import DRIVERS
 from edge.app.retain import read_drivers
-from tests.support.stage import Stage
-from tests.support.virtual_loop import run_virtual
+from edge.proof.stage import Stage
+from edge.proof.virtual_loop import run_virtual
 
 SITE = """
 site: {id: kept, timezone: Asia/Shanghai}
@@ -58,7 +59,7 @@ def play(directory: Path, story: Callable[[Stage], Awaitable[None]]) -> None:
         loop = asyncio.get_running_loop()
         running = {"booster": {"run_at": (80.0,)}}
         site = directory / "site.yaml"
-        stage = Stage(site, directory, running, lambda: began + loop.time())
+        stage = Stage(site, directory, running, lambda: began + loop.time(), DRIVERS)
         await stage.start()
         await story(stage)
         await stage.stop()

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from drivers import DRIVERS
 from edge.driver import Write
 from edge.image import quality
-from tests.support.stage import Stage
-from tests.support.virtual_loop import run_virtual
+from edge.proof.stage import Stage
+from edge.proof.virtual_loop import run_virtual
 
 SITE = """
 site: {id: faults, timezone: Asia/Shanghai}
@@ -63,7 +64,7 @@ def play(directory: Path, story: Callable[[Stage], Awaitable[None]], site: str =
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        stage = Stage(directory / "site.yaml", directory, {}, lambda: began + loop.time())
+        stage = Stage(directory / "site.yaml", directory, {}, lambda: began + loop.time(), DRIVERS)
         await story(stage)
 
     run_virtual(main)

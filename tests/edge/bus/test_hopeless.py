@@ -12,8 +12,8 @@ import pytest
 from edge.driver import Poll, Sample, Write
 from edge.errors import LinkDown
 from edge.image import quality
+from edge.proof.virtual_loop import run_virtual
 from tests.edge.bus.line import ANSWER, TIMEOUT, WORD, Case, now
-from tests.support.virtual_loop import run_virtual
 
 
 def mute(case: Case, *points: str) -> list[float]:

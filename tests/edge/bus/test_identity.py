@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from drivers import DRIVERS
 from edge.errors import DeviceRefused, LinkDown
 from edge.hmi.view import Refused
+from edge.proof.stage import Stage
+from edge.proof.virtual_loop import run_virtual
 from tests.edge.bus.line import Case
-from tests.support.stage import Stage
-from tests.support.virtual_loop import run_virtual
 
 SITE = """
 site: {id: who, timezone: Asia/Shanghai}
@@ -26,7 +27,7 @@ def test_a_running_controller_lets_a_device_say_what_it_is(tmp_path: Path) -> No
 
     async def main() -> None:
         (tmp_path / "site.yaml").write_text(SITE)
-        stage = Stage(tmp_path / "site.yaml", tmp_path, {}, lambda: 1e9)
+        stage = Stage(tmp_path / "site.yaml", tmp_path, {}, lambda: 1e9, DRIVERS)
         await stage.start()
         await asyncio.sleep(2.0)
         view = stage.controller.view

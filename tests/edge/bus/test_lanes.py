@@ -9,9 +9,9 @@ import pytest
 
 from edge.driver import Write
 from edge.errors import LinkDown
+from edge.proof.virtual_loop import run_virtual
 from tests.edge.bus.line import ANSWER, WORD, Case, now
 from tests.support.records import output
-from tests.support.virtual_loop import run_virtual
 
 
 @pytest.mark.parametrize("lanes", [1, 3, 16])

@@ -15,9 +15,9 @@ from edge.bus.schedule import DeviceState, Planned, Schedule, next_turn
 from edge.driver import Poll
 from edge.errors import LinkDown
 from edge.image import quality
+from edge.proof.virtual_loop import run_virtual
 from edge.text import Text
 from tests.edge.bus.line import ANSWER, WORD, Case, now
-from tests.support.virtual_loop import run_virtual
 
 
 def test_every_poll_keeps_its_period_and_turns_are_spread() -> None:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from edge.bus.schedule import SILENT_SHARE, Allowance
 from edge.errors import BadAnswer, LinkDown, NotYet
 from edge.image import quality
+from edge.proof.virtual_loop import run_virtual
 from tests.edge.bus.line import TIMEOUT, WORD, Case, now, refusal
-from tests.support.virtual_loop import run_virtual
 
 
 def share(spent: list[tuple[float, float]], since: float, until: float) -> float:

@@ -14,9 +14,9 @@ from edge.driver import Write
 from edge.errors import BadAnswer, DeviceTimeout, DriverError, LinkDown
 from edge.events import Events
 from edge.image.slots import Slot
+from edge.proof.virtual_loop import run_virtual
 from tests.edge.bus.line import WORD, Case, now, refusal
 from tests.support.records import output
-from tests.support.virtual_loop import run_virtual
 
 P0 = "d0.p0"
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import Unusable
+from edge.proof.virtual_loop import run_virtual
 from edge.store.database import Ballast
 from edge.store.journal import Journal
 from edge.store.journal_file import JournalFile, Record, State
@@ -22,7 +23,6 @@ from edge.store.outbox_file import EVENT, SAMPLE
 from edge.store.state import Lock, locate
 from edge.store.writer import Batches, Writer
 from tests.edge.store.parts import MEGABYTE, Seen, Times
-from tests.support.virtual_loop import run_virtual
 
 
 class Store:

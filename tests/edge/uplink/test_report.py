@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from edge.clock import Clock
 from edge.image import quality
 from edge.image.image import ProcessImage
+from edge.proof.virtual_loop import run_virtual
 from edge.site.site import Grant, Role
 from edge.store.outbox import Outbox
 from edge.store.outbox_file import Row
@@ -26,7 +27,6 @@ from edge.uplink.report import MOST, Reporter
 from tests.edge.store.test_journal import Store
 from tests.edge.test_commands import site
 from tests.support.records import point
-from tests.support.virtual_loop import run_virtual
 
 WALL, NOW = 1_795_000_000.0, 500.0
 POINTS = (

@@ -1,7 +1,8 @@
 """A whole controller on simulated equipment in virtual time: what a scenario acts on and looks at.
 
 The product is the real one: buses, scan, kernel, journal, commands, local API. Only time, the wall
-clock and the equipment are ours. `tests/support/scenario.py` drives it by case folders.
+clock and the equipment are ours. Beside `edge/app` it alone makes a task: the controller's, which
+a scenario stops, kills and starts again. Driven by `edge/proof/play.py`.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from drivers import DRIVERS
 from drivers.sim.driver import Line, sim_kind
 from drivers.sim.models import MODELS
 from drivers.sim.rig import Rig
@@ -24,13 +24,17 @@ from edge.app import build
 from edge.app.controller import Controller
 from edge.blocks import KINDS
 from edge.clock import Clock
-from edge.driver import FieldPoint
+from edge.driver import DriverKind, FieldPoint
 from edge.envelope import NO_DEVICE
+from edge.errors import Unusable
 from edge.image import quality
 from edge.image.slots import Slot
 from edge.rules.program import Program
+from edge.schema.model import Refusal
+from edge.schema.validate import did_you_mean
 from edge.site.load import load_site
 from edge.site.site import Point, Role, Site
+from edge.text import Text
 from edge.uplink.session import Received
 
 START_LIMIT = 5.0  # virtual seconds until the first scan
@@ -64,8 +68,8 @@ class Trace:
 
 
 class Stage:
-    """`equipment` are the models' options by name, with `run_at` for running pumps; of the site's
-    wall clock `wall` is the Unix time at virtual time 0."""
+    """`equipment` are the models' options by name, with `run_at` for running pumps; `wall` is the
+    site's wall clock in Unix seconds. Raises `ConfigProblems` and `Refusal`."""
 
     def __init__(
         self,
@@ -73,12 +77,15 @@ class Stage:
         folder: Path,
         equipment: Mapping[str, Mapping[str, Any]],
         wall: Callable[[], float],
+        drivers: Mapping[str, DriverKind],
     ) -> None:
+        if unknown := sorted(equipment.keys() - MODELS.keys()):
+            raise _unknown(Text("模型", "model"), unknown[0], MODELS)
         models = {name: _model(name, equipment.get(name, {})) for name in MODELS}
         self.rig = WatchedRig(models)
         self.line = Line()
         self._wall, self._folder = wall, folder
-        self.site: Site = load_site(site, {**DRIVERS, "sim": sim_kind(self.rig, self.line)}, KINDS)
+        self.site: Site = load_site(site, {**drivers, "sim": sim_kind(self.rig, self.line)}, KINDS)
         used = {d.config.model for b in self.site.buses for d in b.devices if b.kind.name == "sim"}
         self.rig.models = {name: model for name, model in models.items() if name in used}
         self.index = self.site.index()
@@ -96,8 +103,9 @@ class Stage:
 
     @property
     def controller(self) -> Controller:
-        """The controller that runs now."""
-        assert self._controller is not None, "no controller runs now"
+        """The controller that runs now, else the one that ran last."""
+        if self._controller is None:
+            raise Refusal(Text("控制器尚未启动", "no controller has started yet"))
         return self._controller
 
     # The controller.
@@ -119,21 +127,27 @@ class Stage:
                            return_when=asyncio.FIRST_COMPLETED)  # fmt: skip
         if self._task.done():
             self._task.result()
-        assert controller.started.is_set(), f"no scan within {START_LIMIT:g} s"
+        if not controller.started.is_set():
+            raise Unusable(
+                Text(
+                    f"控制器启动后 {START_LIMIT:g} 秒内没有完成首次扫描",
+                    f"the controller made no scan within {START_LIMIT:g} s of its start",
+                )
+            )
 
     async def stop(self) -> None:
         """Stop as SIGTERM does."""
-        assert self._stop is not None
-        assert self._task is not None
+        if self._task is None or self._stop is None:
+            return
         if not self._task.done():
             self._stop.set_result("scenario")
         await self._task
 
     async def kill(self) -> None:
         """End without an ordered stop: nothing is written, nothing more is kept."""
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
     async def end(self) -> None:
         """Stop what still runs."""
@@ -175,11 +189,16 @@ class Stage:
     def equipment(self, model: str) -> Any:
         """A model as it is at this moment."""
         self.rig.advance_to(self.now)
+        if model not in self.rig.models:
+            raise _unknown(Text("模型", "model"), model, self.rig.models)
         return self.rig.models[model]
 
     def fault(self, model: str, name: str, *, repaired: bool = False) -> None:
         """Let a fault of the rig happen, or repair it."""
-        self.rig.advance_to(self.now)
+        self.equipment(model)
+        if name not in self.rig.faults(model):
+            raise _unknown(Text(f"{model} 的故障", f"fault of {model}"), name,
+                           self.rig.faults(model))  # fmt: skip
         (self.rig.stop if repaired else self.rig.start)(model, name)
 
     def send(self, *, retained: bool = False, boot: int = -1, **fields: Any) -> None:
@@ -246,10 +265,24 @@ class Stage:
         return [json.loads(record.data) for record in records if record.kind == kind]
 
 
+def _unknown(what: Text, name: str, known: Iterable[str]) -> Refusal:
+    hint = did_you_mean(name, known)
+    return Refusal(
+        Text(f'没有{what.zh} "{name}"{hint.zh}', f'no {what.en} "{name}"{hint.en}'), "unknown-name"
+    )
+
+
 def _model(name: str, options: Mapping[str, Any]) -> Any:
     given = dict(options)
     speeds = given.pop("run_at", None)
-    model = MODELS[name](**given)
+    try:
+        model = MODELS[name](**given)
+    except TypeError as error:
+        raise Refusal(
+            Text(
+                f"模型 {name} 不接受这些参数: {error}", f"model {name} does not take this: {error}"
+            )
+        ) from error
     if speeds is not None:
         model.run_at(*speeds)  # type: ignore[attr-defined]
     return model
