@@ -6,8 +6,8 @@ import asyncio
 import math
 
 from edge.bus.pause import LONGEST
+from edge.proof.virtual_loop import run_virtual
 from tests.edge.bus.line import TIMEOUT, Case, now
-from tests.support.virtual_loop import run_virtual
 
 
 def test_a_bus_says_when_it_is_connected_next_and_is_connected_at_once_when_asked() -> None:
