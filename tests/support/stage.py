@@ -1,0 +1,5 @@
+"""The stage by its former name."""
+
+from edge.proof.stage import Stage
+
+__all__ = ["Stage"]
