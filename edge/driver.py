@@ -194,7 +194,8 @@ class DriverKind:
     "udp 47808"), of a device what it alone uses on its bus ("unit 1"): nobody else may. Of a point,
     `commandable: bool` says that it is an output by nature (BACnet analog-output), without
     `output: true`, and `readable: bool` whether it can be read. A bus with file names has
-    `within(folder)`, which returns it with those names counted from the site's folder.
+    `within(folder)`, which returns it with those names counted from the site's folder. A device's
+    `identity` says who it must be, None nothing: then another one is refused as `WrongDevice`.
     """
 
     name: str

@@ -4,6 +4,7 @@ EdgeError
 ├─ DriverError          a request to the field failed; the poll's points get a quality bit
 │  ├─ DeviceTimeout     the device did not answer in time
 │  ├─ DeviceRefused     it answered with an error; `code` is the protocol's
+│  │  └─ WrongDevice    what answers there is not the device that is configured
 │  ├─ BadAnswer         what came back does not answer what was asked
 │  ├─ NotYet            no failure: the same wants another turn, soon
 │  └─ LinkDown          the connection or the line is gone: every device behind it
@@ -58,6 +59,10 @@ class DeviceRefused(DriverError):
         self.rest = rest
         self.again = again
         self.unsure = unsure
+
+
+class WrongDevice(DeviceRefused):
+    """Another device than the configured one answers at its address; it is not used."""
 
 
 class BadAnswer(DriverError):

@@ -18,7 +18,7 @@ from drivers.modbus.pdu import Ask
 from drivers.modbus.plan import span
 from drivers.modbus.program import found, write
 from edge.driver import FieldDevice, Host
-from edge.errors import BadAnswer, DeviceRefused
+from edge.errors import BadAnswer, DeviceRefused, WrongDevice
 from edge.events import (
     DEVICE_NOT_PROGRAMMED,
     DEVICE_PROGRAMMED,
@@ -56,7 +56,7 @@ class Contact:
         self.due = -math.inf
 
     async def meet(self, now: float, *, permanent: bool = True) -> None:
-        """Look, where it is time to; raises DeviceRefused, "WRONG_DEVICE", for another device.
+        """Look, where it is time to; raises WrongDevice for another one.
 
         Raises what the questions raise when they get no answer; a setting that fails does not. A
         write is not refused for good: it is due as soon as the right device is there.
@@ -67,7 +67,7 @@ class Contact:
                 self.due = await self._program(now)
         if self._wrong is not None:
             text = _WRONG.format(**self._wrong._asdict())
-            raise DeviceRefused(text, "WRONG_DEVICE", permanent=permanent, rest=REST)
+            raise WrongDevice(text, "WRONG_DEVICE", permanent=permanent, rest=REST)
 
     async def _identify(self, now: float) -> None:
         config = self._config

@@ -34,7 +34,8 @@ LOG_EVERY = 600.0  # seconds
 _WORDS = {measure.word: i for i, measure in enumerate(OF_DEVICE)}
 _COUNTS = slice(_WORDS["requests"], _WORDS["bad_answers"] + 1)
 _TRIPS = slice(_WORDS["round_trip"], _WORDS["round_trip_p99"] + 1)
-_AGE, _BACK_OFF, _REFUSED = _WORDS["age"], _WORDS["back_off"], _WORDS["refused"]
+_AGE, _BACK_OFF = _WORDS["age"], _WORDS["back_off"]
+_REFUSED, _WRONG = _WORDS["refused"], _WORDS["wrong"]
 _BUS_WORDS = {measure.word: i for i, measure in enumerate(OF_BUS)}
 
 
@@ -110,6 +111,7 @@ class BusHealth:
             row[_AGE] = ages.get(id, math.nan)
             known = device.online and self.runner.up
             row[_REFUSED] = refused.get(id, 0) if known else math.nan
+            row[_WRONG] = float(device.wrong is not None) if self.runner.up else math.nan
         self._look_at_bus(max(ages.values(), default=math.nan))
         self._looks += 1
         bits = np.where(np.isnan(self.values), quality.NEVER, quality.GOOD).astype(np.uint16)

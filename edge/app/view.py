@@ -51,9 +51,8 @@ STILL_ACTIVE = Text(
 )
 BAD_OP = Text("不支持的操作 {op}, 可用 ack、reset", "no operation {op}; use ack or reset")
 REFUSED = Text(
-    "设备拒绝读取该点, 或不是 identity 所写的设备; 原因见日志和 edge check SITE --plan",
-    "the device refuses this point, or is not the one that identity names; the log and "
-    "`edge check SITE --plan` say why",
+    "设备拒绝读取该点; 原因见日志和 edge check SITE --plan",
+    "the device refuses this point; the log and `edge check SITE --plan` say why",
 )
 OBSERVED = Text("只观察: 不写设备", "observing only: the device is not written")
 IN_HAND = Text("现场转换开关不在自动位, 不写设备", "its switch on site is not on auto: not written")
@@ -111,8 +110,12 @@ class AppView:
         """Why a device gives no value; what keeps the controller from driving an output."""
         scan = self._c.scan
         at = scan.index[point]
-        if self._c.site.points[at].device and scan.image.quality[at] & quality.CONFIG:
-            yield REFUSED
+        device = self._c.site.points[at].device
+        if (runner := self._runner(device)) and device:
+            if wrong := runner.devices[device].wrong:
+                yield wrong
+            elif scan.image.quality[at] & quality.CONFIG:
+                yield REFUSED
         ordinal = scan.ordinals.get(point)
         if ordinal is None or scan.outputs.wires[ordinal].device is None:
             return
@@ -306,10 +309,12 @@ class AppView:
     def _device(self, bus: BusHealth, device: DeviceState) -> Json:
         clock, meter, lost = self._c.clock, device.meter, not device.online
         refused = bus.of(device.id, "refused")
+        reason = device.wrong or device.reason
         return {
             "id": device.id, "online": device.online and bus.runner.up,
+            "wrong": device.wrong is not None and bus.runner.up,
             "since": clock.wall_at(device.offline_since) if lost else None,
-            "reason": both(device.reason) if lost and device.reason is not None else None,
+            "reason": both(reason) if lost and reason is not None else None,
             "last": None if math.isinf(device.last_answer) else clock.wall_at(device.last_answer),
             "retry": self._wall_at(bus.runner.next_try(device.id)) if bus.runner.up else None,
             "requests": meter.requests, "errors": sum(meter.failures.values()),

@@ -1,7 +1,8 @@
 """Which devices of a bus answer: what each request says of them, and whom that concerns.
 
-A device that falls silent becomes COMM, is told of once and probed from then on; when it answers,
-all of it is read again. Called by the bus task. Not when it is asked: that is `schedule.py`.
+A device that falls silent becomes COMM, is told of once and probed from then on; one that turns out
+to be another device becomes CONFIG. When it is there again, all of it is read again. Called by the
+bus task. Not when it is asked: that is `schedule.py`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from edge.bus.meter import Failure, Meter
 from edge.bus.schedule import BACK_OFF_FIRST, Allowance, DeviceState, Planned, Schedule
 from edge.clock import Clock
 from edge.driver import Write
-from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, DriverError, LinkDown, NotYet
+from edge.errors import (
+    BadAnswer,
+    DeviceRefused,
+    DeviceTimeout,
+    DriverError,
+    LinkDown,
+    NotYet,
+    WrongDevice,
+)
 from edge.events import (
     DEVICE_OFFLINE,
     DEVICE_ONLINE,
@@ -31,7 +40,8 @@ from edge.text import Text
 T = TypeVar("T")
 
 _KINDS: dict[type[DriverError], Failure] = {
-    DeviceTimeout: "timeout", DeviceRefused: "refused", BadAnswer: "bad_answer", LinkDown: "link",
+    DeviceTimeout: "timeout", DeviceRefused: "refused", WrongDevice: "refused",
+    BadAnswer: "bad_answer", LinkDown: "link",
 }  # fmt: skip
 
 
@@ -96,7 +106,7 @@ class Devices:
             now = self._clock.now()
             self.count_failure(device, error, now - began)
             if isinstance(error, DeviceRefused):
-                self.answered(device, now)
+                self.refused(device, error, now)
             elif lost or not isinstance(error, LinkDown):
                 if lost:  # a gateway may hang up on whoever asks for a dead device: that counts too
                     self._allowance.spend(began, now - began)
@@ -137,6 +147,25 @@ class Devices:
                 other.hurry(now)
         self._next_probe()
 
+    def refused(self, device: DeviceState, error: DeviceRefused, now: float) -> None:
+        """Something is there. Who was found to be another one is that until it does as asked."""
+        if not isinstance(error, WrongDevice) and device.wrong is None:
+            self.answered(device, now)
+            return
+        lost, known = device.lost, device.wrong
+        device.answered(now)
+        device.well, device.wrong = False, known or error.reason
+        if known is not None:
+            return
+        if device.online:
+            device.offline_since = now
+        device.online = False
+        self._sink.online(device.id, False, now)
+        self._failed(now, device, bits=quality.CONFIG)
+        if lost:
+            self._schedule.resume(device, now)
+            self._next_probe()
+
     def silent(self, device: DeviceState, error: DriverError, began: float, now: float) -> None:
         """The device did not answer, or with something that is no answer."""
         known = device.lost
@@ -154,10 +183,12 @@ class Devices:
         self._sink.online(device.id, False, now)
         self._failed(now, device)
 
-    def _failed(self, now: float, device: DeviceState | None = None) -> None:
+    def _failed(
+        self, now: float, device: DeviceState | None = None, bits: int = quality.COMM
+    ) -> None:
         for planned in self._planned:
             if device is None or planned.device is device:
-                self._sink.failed(planned.first, len(planned.poll.points), quality.COMM, now)
+                self._sink.failed(planned.first, len(planned.poll.points), bits, now)
 
     # Probes of lost devices: one small request each, in turn, within the allowance.
 

@@ -24,7 +24,15 @@ from edge.bus.schedule import DeviceState, Planned, Schedule
 from edge.bus.writing import Writing
 from edge.clock import Clock
 from edge.driver import Driver, Poll, Sample
-from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, DriverError, LinkDown, NotYet
+from edge.errors import (
+    BadAnswer,
+    DeviceRefused,
+    DeviceTimeout,
+    DriverError,
+    LinkDown,
+    NotYet,
+    WrongDevice,
+)
 from edge.events import POLL_REFUSED, Events
 from edge.image import quality
 from edge.site.site import Bus, Output
@@ -265,7 +273,7 @@ class BusRunner:
         self._schedule.push(planned, now, after=at - now)
 
     def _refused(self, planned: Planned, error: DeviceRefused, now: float) -> None:
-        self._devices.answered(planned.device, now)
+        self._devices.refused(planned.device, error, now)
         planned.silences = 0
         if planned.tries < len(error.again):
             self._schedule.push(planned, now, after=error.again[planned.tries])
@@ -273,7 +281,7 @@ class BusRunner:
             return
         bits = quality.CONFIG if error.permanent else quality.COMM
         self._sink.failed(planned.first, len(planned.poll.points), bits, now)
-        if not planned.told:
+        if not planned.told and not isinstance(error, WrongDevice):  # that was told
             planned.told = True
             self._events.emit(
                 POLL_REFUSED,

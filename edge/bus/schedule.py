@@ -37,6 +37,7 @@ class DeviceState:
     failed_at: float = float("-inf")
     offline_since: float = 0.0
     reason: Text | None = None  # why it was lost last
+    wrong: Text | None = None  # another device answers in its place: how that shows
     back_off: float = BACK_OFF_FIRST
     retry_at: float = 0.0  # when it may be probed, while it is lost
     wanted: bool = False  # somebody waits for the probe
@@ -58,7 +59,7 @@ class DeviceState:
         self.failures += 1
         self.wanted = False
         if self.failures >= LOST_AFTER or not self.seen:
-            self.lost = True
+            self.lost, self.wrong = True, None  # who is there will show
         if self.lost and now >= self.retry_at:
             self.retry_at = now + self.back_off
             self.back_off = min(2 * self.back_off, BACK_OFF_LONGEST)
@@ -80,6 +81,7 @@ class DeviceState:
         self.last_answer = now
         self.rested(now)
         self.failures = 0
+        self.wrong = None
         self.lost = self.wanted = False
         self.back_off = BACK_OFF_FIRST
         self.retry_at = 0.0

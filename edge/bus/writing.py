@@ -15,7 +15,7 @@ from edge.bus.mailbox import PARKED, Letter, Mailbox
 from edge.bus.schedule import BACK_OFF_LONGEST, Schedule
 from edge.clock import Clock
 from edge.driver import Driver
-from edge.errors import DeviceRefused, DriverError, LinkDown
+from edge.errors import DeviceRefused, DriverError, LinkDown, WrongDevice
 from edge.events import WRITE_FAILED, WRITE_UNVERIFIED, Events
 
 UNKNOWN_RETRY = 1.0  # seconds until a silent device is asked what became of a write
@@ -105,7 +105,8 @@ class Writing:
         elif tries < len(pauses):
             self._mailbox.postpone(letter, self._clock.now() + pauses[tries])
         else:
-            self._tell(letter, error)
+            if letter.urgent or not isinstance(error, WrongDevice):  # of the device that was told
+                self._tell(letter, error)
             pause = min(BUSY_FIRST * 2 ** min(tries - len(pauses), 5), BUSY_LONGEST)
             self._mailbox.postpone(letter, self._clock.now() + pause)
 

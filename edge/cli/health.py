@@ -18,7 +18,7 @@ from edge.text import Language, Text
     Text(
         """
 总线, 设备, 上行, 扫描的状况; 有离线时首先看这里。
-每台设备: 响应时间的中位数与 p99, 最旧数据, 各类失败, 被拒的点, 何时再试
+每台设备: 是否为配置的那台, 响应时间的中位数与 p99, 最旧数据, 各类失败, 被拒的点, 何时再试
 (edge retry 立即重试)。
 
   edge health
@@ -26,9 +26,9 @@ from edge.text import Language, Text
 """,
         """
 How buses, devices, uplinks and the scan are; the first place to look when
-something is offline. Of each device: round trip as median and p99, its oldest
-point, failures by kind, refused points, when it is tried next (`edge retry`
-tries now).
+something is offline. Of each device: whether it is the one that is configured,
+round trip as median and p99, its oldest point, failures by kind, refused
+points, when it is tried next (`edge retry` tries now).
 
   edge health
   edge health --json | jq .buses
@@ -117,8 +117,13 @@ def retry_notes(waiting: Json, now: float, spoken: Language) -> list[str]:
 
 def device_text(device: Json, now: float, spoken: Language) -> str:
     """One device in a line."""
-    state = (UP if device["online"] else DOWN).of(spoken)
-    return " ".join([f"{device['id']} {state}", *_silent_for(device, now, spoken)])
+    return " ".join([f"{device['id']} {_state(device, spoken)}", *_silent_for(device, now, spoken)])
+
+
+def _state(device: Json, spoken: Language) -> str:
+    if device["wrong"]:
+        return WRONG.of(spoken)
+    return (UP if device["online"] else DOWN).of(spoken)
 
 
 def _silent_for(device: Json, now: float, spoken: Language) -> list[str]:
@@ -130,14 +135,15 @@ def _silent_for(device: Json, now: float, spoken: Language) -> list[str]:
 def device_cells(device: Json, spoken: Language) -> list[str]:
     """Name, state, round trips, age, requests: the columns of `TITLES`."""
     return [
-        device["id"], (UP if device["online"] else DOWN).of(spoken), trip_text(device, spoken),
+        device["id"], _state(device, spoken), trip_text(device, spoken),
         duration_text(device["age_s"], spoken), str(device["requests"]),
     ]  # fmt: skip
 
 
 def device_notes(device: Json, now: float, spoken: Language) -> list[str]:
     """What is wrong with a device, worst first; nothing when all is well."""
-    notes = [SILENT.of(spoken).format(time=time) for time in _silent_for(device, now, spoken)]
+    since = OTHER if device["wrong"] else SILENT
+    notes = [since.of(spoken).format(time=time) for time in _silent_for(device, now, spoken)]
     notes += retry_notes(device, now, spoken)
     if device["refused"]:
         notes.append(REFUSED.of(spoken).format(count=device["refused"]))
@@ -208,6 +214,8 @@ BUS = Text(
 )
 ROUND_TRIP = Text("响应 {trip}", "round trip {trip}")
 MISSED = Text("错过轮询 {count} 次", "{count} polls missed")
+WRONG = Text("不符", "WRONG")
+OTHER = Text("换成另一台设备已 {time}", "another device for {time}")
 SILENT = Text("已中断 {time}", "silent for {time}")
 RETRY = Text("{time}后再试", "next try in {time}")
 REFUSED = Text("现拒读 {count} 个点", "refuses {count} of its points")

@@ -122,9 +122,10 @@ class View(Protocol):
                     "failures": {"timeout": 3, "refused": 2, "bad_answer": 0, "link": 0},
                     "overruns": …, "load": 0.12 | null,
                     "p50_ms": 21.5 | null, "p99_ms": …, "age_s": …, "back_off_s": …,
-                    "devices": [{"id", "online": true, "since": … | null, "reason": null | {…},
-                                 "last": … | null, "retry": … | null, "requests": …,
-                                 "errors": …, "failures": {…}, "p50_ms": …, "p99_ms": …,
+                    "devices": [{"id", "online": true, "wrong": false, "since": … | null,
+                                 "reason": null | {…}, "last": … | null, "retry": … | null,
+                                 "requests": …, "errors": …, "failures": {…},
+                                 "p50_ms": …, "p99_ms": …,
                                  "age_s": …, "back_off_s": …, "refused": 0 | null}]}],
          "uplinks": [{"id", "up": true, "backlog": …, "sent": …, "refused": …, "stream"}],
          "bms": null | {"listen": "0.0.0.0:1502", "up": true, "clients": ["192.168.10.7"],
@@ -135,10 +136,11 @@ class View(Protocol):
         `p50_ms` and `p99_ms` are of its last 256 round trips, `age_s` is that of its oldest point,
         `back_off_s` for how long nothing was asked on purpose. `load` is the share of the last
         minute with a request under way, `overruns` counts polls that found no time. `since` is
-        when a device fell silent, `last` its last answer; `retry` is when a bus is connected, or a
-        silent device asked, next. `refused` counts the points that a device refuses now. An
-        uplink's `refused` counts messages that the broker would not take, the scan's `skipped`
-        answers that came faster than steps could see them.
+        when a device fell silent, or was found to be `wrong` (not the one that `identity` names);
+        `last` is its last answer; `retry` is when a bus is connected, or a silent device asked,
+        next. `refused` counts the points that a device refuses now. An uplink's `refused` counts
+        messages that the broker would not take, the scan's `skipped` answers that came faster than
+        steps could see them.
         """
         ...
 

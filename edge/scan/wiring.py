@@ -5,14 +5,14 @@ Computed once when the scan is built; nothing here runs in a step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 
-from edge.blocks.expression import ExpressionError, parse
-from edge.blocks.kind import Kind, references
+from edge.blocks.kind import Kind
 from edge.rules.compile import commandable
 from edge.scan.outputs import Wire
+from edge.site.origins import origins, sources
 from edge.site.requests import requests
-from edge.site.site import Point, Site
+from edge.site.site import Site
 
 
 def wires(site: Site, kinds: Mapping[str, Kind]) -> tuple[Wire, ...]:
@@ -21,7 +21,7 @@ def wires(site: Site, kinds: Mapping[str, Kind]) -> tuple[Wire, ...]:
     requesters: dict[str, set[str]] = {}
     for request in requests(site, kinds):
         requesters.setdefault(request.point, set()).add(request.id)
-    sources = _sources(site, kinds)
+    known, polled = sources(site.rules, site.interlocks, kinds), _from_field(site, index)
     field = {
         point.id: (bus, point) for bus in site.buses for device in bus.devices
         for point in device.points
@@ -32,7 +32,7 @@ def wires(site: Site, kinds: Mapping[str, Kind]) -> tuple[Wire, ...]:
         name = point.id
         bus, config = field.get(name, (None, None))
         rules = frozenset(requesters.get(name, ()))
-        needs = {n for rule in rules for n in _inputs(rule, sources, site, index)}
+        needs = {n for rule in rules for n in origins(rule, known, polled)}
         readable = config is not None and config.readable
         if readable:
             needs.add(name)
@@ -58,42 +58,9 @@ def wires(site: Site, kinds: Mapping[str, Kind]) -> tuple[Wire, ...]:
     return tuple(found)
 
 
-def _sources(site: Site, kinds: Mapping[str, Kind]) -> dict[str, tuple[str, ...]]:
-    """What each rule and interlock reads, by its id; and by the points a rule publishes."""
-    found: dict[str, tuple[str, ...]] = {}
-    for rule in site.rules:
-        texts = [r.text for r in references(rule.model) if r.role == "input"]
-        found[rule.id] = tuple(name for text in texts for name in names(text))
-        for published in kinds[rule.kind].publishes(rule.model):
-            found[f"{rule.id}.{published.name}" if published.name else rule.id] = found[rule.id]
-    for interlock in site.interlocks:
-        found[interlock.id] = found[f"{interlock.id}.tripped"] = names(interlock.when)
-    return found
+def _from_field(site: Site, index: Mapping[str, int]) -> Callable[[str], bool]:
+    def polled(name: str) -> bool:
+        point = site.points[index[name]]
+        return point.device is not None and point.period > 0
 
-
-def _inputs(
-    rule: str, sources: Mapping[str, tuple[str, ...]], site: Site, index: Mapping[str, int]
-) -> Iterator[str]:
-    """The field points behind a rule, through however many virtual points."""
-    seen, open_names = set(), list(sources.get(rule, ()))
-    while open_names:
-        name = open_names.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        if _from_field(site.points[index[name]]):
-            yield name
-        else:
-            open_names += sources.get(name, ())
-
-
-def _from_field(point: Point) -> bool:
-    return point.device is not None and point.period > 0
-
-
-def names(text: str) -> tuple[str, ...]:
-    """The points in an input's text; a quantity such as "0.40 MPa" names none."""
-    try:
-        return parse(text).names
-    except ExpressionError:
-        return ()
+    return polled

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from edge.blocks.expression import ExpressionError, parse
@@ -85,11 +86,41 @@ _REFUSING = AlarmTemplate(
     on_delay=60.0,
     shows=("{rule}.link.refused",),
     cause=Text(
-        "配置的寄存器在设备中不存在或不可读, 或设备与 identity 不符",
-        "registers of the configuration do not exist in the device or cannot be read, or it is "
-        "not the device that `identity` names",
+        "配置的寄存器在设备中不存在或不可读",
+        "registers of the configuration do not exist in the device or cannot be read",
     ),
     consequence=Text("这些点没有数据, 其余点正常", "these points have no data, the others do"),
+)
+
+# Of every device that says who it must be. It stands for all that follows from it.
+_WRONG = AlarmTemplate(
+    id="{RULE}_WRONG",
+    when="{rule}.link.wrong",
+    priority=3,
+    text=Text("{name}不是配置的设备", "{name} is not the device that is configured"),
+    checks=(
+        Text(
+            "看它自报的身份: edge read --identify {rule}",
+            "see what it says that it is: `edge read --identify {rule}`",
+        ),
+        Text(
+            "核对站号 (拨码或菜单) 和接线: 是否两台互换, 或接到了另一条总线",
+            "compare unit number (switches or menu) and wiring: two exchanged, or another line",
+        ),
+        Text(
+            "若已换成另一型号: 核对寄存器表, 再更正站点文件中的 identity",
+            "if it was replaced by another model: compare the register map, then correct "
+            "`identity` in the site",
+        ),
+    ),
+    on_delay=5.0,
+    suppressed_by="not {bus}.bus.online",
+    shows=("{rule}.link.wrong",),
+    cause=Text("该地址上应答的是另一台设备", "another device answers at its address"),
+    consequence=Text(
+        "不读也不写: 该设备的数据和控制中断",
+        "it is neither read nor written: data and control are gone",
+    ),
 )
 
 # Of every bus; it stands for all devices behind it.
@@ -171,11 +202,24 @@ def expand(template: AlarmTemplate, rule: str, name: Text, bus: str = "") -> Ala
     )
 
 
-def of_device(device: DevicePart, *, drives: bool) -> Iterator[AlarmTemplate]:
-    """The alarms that every device brings, and one more if it has outputs."""
+def of_device(device: DevicePart, *, drives: bool, decides: bool) -> Iterator[AlarmTemplate]:
+    """The alarms that every device brings, one more if it has outputs or must say who it is.
+
+    `decides`: an output or a protection depends on what it measures.
+    """
     name = device.options.name or Text(device.id, device.id)
-    for template in (_OFFLINE, _REFUSING, *((_NOT_FOLLOWING,) if drives else ())):
+    templates = [_OFFLINE, _REFUSING, *([_NOT_FOLLOWING] if drives else [])]
+    if getattr(device.config, "identity", None) is not None:
+        apart = replace(_OFFLINE, when=f"{_OFFLINE.when} and not {{rule}}.link.wrong")
+        templates = [_unless_wrong(template) for template in (apart, *templates[1:])]
+        templates.append(replace(_WRONG, priority=2 if drives or decides else 3))
+    for template in templates:
         yield expand(template, device.id, name, device.options.bus)
+
+
+def _unless_wrong(template: AlarmTemplate) -> AlarmTemplate:
+    causes = [template.suppressed_by, "{rule}.link.wrong"]
+    return replace(template, suppressed_by=" or ".join(filter(None, causes)))
 
 
 def down(bus: str) -> AlarmTemplate:

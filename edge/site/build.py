@@ -20,6 +20,7 @@ from edge.site.alarms import build_alarms, down, expand, of_device, upstream
 from edge.site.files import Files, Source
 from edge.site.health import bus_points, link_points
 from edge.site.model import GrantOptions, Tls, UplinkOptions, ValueRule
+from edge.site.origins import deciding
 from edge.site.parts import BusPart, DevicePart, Parts, Record, RulePart
 from edge.site.points import Amounts, device_point, field_device, setpoint, virtual
 from edge.site.registers import Bms
@@ -268,8 +269,9 @@ class _Builder:
             for rule in self.parts.rules.values()
             for template in self.kinds[rule.kind].alarms(rule.model)
         ]
-        for device in self.parts.devices.values():
-            brought = of_device(device, drives=self._drives(device))
+        decide = deciding(self.parts.devices, self._rules(), self._interlocks(), self.kinds)
+        for id, device in self.parts.devices.items():
+            brought = of_device(device, drives=self._drives(device), decides=id in decide)
             every += [(template, device.source) for template in brought]
         every += [(down(bus.id), bus.source) for bus in self.parts.buses.values()]
         every += [(upstream(uplink.id), uplink.source) for uplink in self.parts.uplinks.values()]

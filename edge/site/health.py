@@ -40,6 +40,7 @@ OF_DEVICE: tuple[Measure, ...] = (
     _AGE,
     _BACK_OFF,
     Measure("refused", "", 0, Text("被拒点数", "refused points")),
+    Measure("wrong", "", 0, Text("身份", "identity")),
 )
 
 OF_BUS: tuple[Measure, ...] = (
@@ -54,7 +55,10 @@ OF_BUS: tuple[Measure, ...] = (
     _BACK_OFF,
 )
 
-_CONNECTED = {0: Text("中断", "down"), 1: Text("正常", "up")}
+_LABELS = {
+    "online": {0: Text("中断", "down"), 1: Text("正常", "up")},
+    "wrong": {0: Text("相符", "as configured"), 1: Text("不符", "another device")},
+}
 
 
 def link_points(device: str, name: Text) -> tuple[Point, ...]:
@@ -81,6 +85,6 @@ def _point(prefix: str, name: Text, measure: Measure) -> Point:
         max_age=float("inf"),
         report=0.0,
         decimals=measure.decimals,
-        labels=_CONNECTED if measure.word == "online" else {},
+        labels=_LABELS.get(measure.word, {}),
         local=True,
     )

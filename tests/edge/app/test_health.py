@@ -17,6 +17,7 @@ from edge.events import BUS_HEALTH, DEVICE_HEALTH, Event, Events
 from edge.image import quality
 from edge.image.image import ProcessImage
 from edge.scan.arrivals import Arrivals
+from edge.site.health import OF_BUS, OF_DEVICE
 from edge.site.load import load_site
 from edge.text import Text
 from tests.support.bench_site import DRIVERS, KINDS
@@ -116,6 +117,18 @@ def test_a_silent_device_refuses_nothing(bench: Bench) -> None:
     assert math.isnan(bench["a.link.refused"])
 
 
+def test_a_wrong_device_is_known_while_its_bus_is_up(bench: Bench) -> None:
+    """1 while another one answers in its place; behind a bus that is down nobody can tell."""
+    bench.look(100.0)
+    assert bench["a.link.wrong"] == 0
+    bench.runner.devices["a"].wrong = Text("另一台", "another one")
+    bench.look(101.0)
+    assert (bench["a.link.wrong"], bench["c.link.wrong"]) == (1, 0)
+    bench.runner.up = False
+    bench.look(102.0)
+    assert math.isnan(bench["a.link.wrong"])
+
+
 def test_back_off_grows_while_a_device_is_left_alone(bench: Bench) -> None:
     """What is over, and what is under way."""
     device = bench.runner.devices["a"]
@@ -182,7 +195,7 @@ def test_one_arrival_carries_a_bus(bench: Bench) -> None:
     bench.health.look(1.0)
     (first, stop), *others = bench.arrivals.latch()
     assert others == []
-    assert stop - first == 9 + 3 * 9
+    assert stop - first == len(OF_BUS) + 3 * len(OF_DEVICE)
     assert first == bench.index["line.bus.online"]
     assert np.isfinite(bench.image.stamp[first:stop]).all()
 

@@ -68,6 +68,24 @@ def test_a_telephone_shows_whole_numbers(language: Language, unit: str) -> None:
     assert ("12 秒后再试" if language == "zh" else "next try in 12 s") in shown
 
 
+def test_a_wrong_device_has_a_state_of_its_own() -> None:
+    """Neither up nor down, since when, and why; as a line and on the page."""
+
+    class Exchanged(FakeView):
+        def health(self) -> dict[str, Any]:
+            found = super().health()
+            reason = {"zh": "应为 A; 实为 B", "en": "expected A; found B"}
+            found["buses"][0]["devices"][1] |= {"wrong": True, "reason": reason, "retry": None}
+            return found
+
+    said = "\n".join(lines(Exchanged().health(), WALL, "en"))
+    assert "v3       WRONG  --" in said
+    assert "another device for 60 s, 2 unanswered, backed off 30 s in all, expected A" in said
+    shown = "\n".join(page(Exchanged(), "zh", (80, 24)))
+    for piece in ("不符", "换成另一台设备已 60 秒", "应为 A; 实为 B"):
+        assert piece in shown
+
+
 def test_columns_stand_under_each_other() -> None:
     """Also in Chinese, where a character takes two places."""
     for language in ("zh", "en"):
