@@ -226,6 +226,14 @@ BMS_CLIENT_REFUSED = _event(
     "bms-client-refused", "warning", "拒绝 Modbus 客户端 {client}: {reason}",
     "Modbus client {client} was turned away: {reason}",
 )  # fmt: skip
+RECORDING = _event(
+    "recording", "info", "正在记录全部输入到 {file}, 用 edge replay 重演",
+    "all inputs are recorded in {file}; edge replay goes through them again",
+)  # fmt: skip
+RECORD_ENDED = _event(
+    "record-ended", "warning", "记录 {file} 到此为止 ({reason}); 控制不受影响",
+    "the record {file} ends here ({reason}); control is not affected",
+)  # fmt: skip
 STATE_GONE = _event(
     "state-gone", "error", "状态目录 {directory} 已被删除, 此后不再保存; 请尽快重启控制器",
     "the state directory {directory} is gone and nothing is kept any more: restart the controller",
@@ -258,8 +266,10 @@ Watcher = Callable[[Event, dict[str, Any]], None]
 class Events:
     """Emits events to the log and to whoever watches; counts them. One per controller."""
 
-    def __init__(self, language: Language = "en") -> None:
+    def __init__(self, language: Language = "en", *, quiet: bool = False) -> None:
+        """`quiet`: counted and watched, not logged; for runs that only pretend."""
         self.language: Language = language
+        self._quiet = quiet
         self.counts: Counter[str] = Counter()
         self._log = structlog.get_logger()
         self._watchers: list[Watcher] = []
@@ -271,10 +281,15 @@ class Events:
     def emit(self, event: Event, **fields: Any) -> None:
         """Log one event. `exc_info` adds a traceback and is not part of the text."""
         self.counts[event.code] += 1
+        if not self._quiet:
+            self._say(event, dict(fields))
+        fields.pop("exc_info", None)
+        for watcher in self._watchers:
+            watcher(event, fields)
+
+    def _say(self, event: Event, fields: dict[str, Any]) -> None:
         exc_info = fields.pop("exc_info", None)
         extra = {"exc_info": exc_info} if exc_info is not None else {}
         text = event.text.format(**fields).of(self.language)
         flat = {k: v.of(self.language) if isinstance(v, Text) else v for k, v in fields.items()}
         getattr(self._log, event.level)(text, code=event.code, **flat, **extra)
-        for watcher in self._watchers:
-            watcher(event, fields)

@@ -21,12 +21,15 @@ from edge.site.site import Site
 from edge.store.state import locate
 
 
-def run_site(site: Site, *, state: Path | None, observe: bool, socket: Path | None) -> int:
+def run_site(
+    site: Site, *, state: Path | None, observe: bool, socket: Path | None,
+    record: Path | None = None,
+) -> int:  # fmt: skip
     """Run the controller on a site until SIGTERM or SIGINT; returns the exit code.
 
     Raises `Unusable` when a directory, a socket or a lock is not to be had.
     """
-    controller = build(site, state=state, observe=observe, socket=socket)
+    controller = build(site, state=state, observe=observe, socket=socket, record=record)
     return run_loop(lambda: _until_stopped(controller))
 
 
@@ -38,6 +41,7 @@ def build(
     socket: Path | None = None,
     clock: Clock | None = None,
     threaded: bool = True,
+    record: Path | None = None,
 ) -> Controller:
     """Put a controller together; nothing is opened yet. Tests inject a virtual clock."""
     trusted = (lambda: True) if site.clock_trust == "always" else None
@@ -49,6 +53,7 @@ def build(
         observe=observe,
         clock=clock or Clock(trusted=trusted),
         threaded=threaded,
+        record=record,
     )
 
 

@@ -21,6 +21,7 @@ from edge.app import retain
 from edge.app.bms import bms_server
 from edge.app.health import Health
 from edge.app.notify import Notify
+from edge.app.recording import Recording
 from edge.app.timing import Timings
 from edge.app.uplinks import Uplinks
 from edge.app.view import AppView
@@ -77,6 +78,7 @@ class Controller:
         observe: bool,
         clock: Clock,
         threaded: bool,
+        record: Path | None = None,
     ) -> None:
         self.site, self.clock, self.observe = site, clock, observe
         self.events = Events(site.language)
@@ -89,6 +91,9 @@ class Controller:
         programs = compile_site(site, kinds)
         self.scan = Scan(site, kinds, programs, self._kernel.run, self.events)
         self.scan.wake = self._wake
+        self.recording = (
+            None if record is None else Recording(record, self.scan, site, clock, self.events)
+        )
         phase, index = spread(site.buses), site.index()
         self.buses = {
             bus.id: BusRunner(
@@ -137,6 +142,8 @@ class Controller:
             await self.uplinks.open()
             stack.push_async_callback(self.uplinks.close)
             code = await self._serve_until(stop)
+        if self.recording is not None:
+            self.recording.close()
         self.events.emit(STOPPED)
         return code
 
@@ -176,6 +183,7 @@ class Controller:
                 "health": self.health.run,
                 "api": Server(self.view, self._socket).run,
                 "housekeeping": self._keep_house,
+                **({"recording": self.recording.run} if self.recording else {}),
             }
             tasks = {
                 name: group.create_task(supervise(name, run, self.clock, self.events), name=name)

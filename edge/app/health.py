@@ -115,7 +115,7 @@ class BusHealth:
         self._look_at_bus(max(ages.values(), default=math.nan))
         self._looks += 1
         bits = np.where(np.isnan(self.values), quality.NEVER, quality.GOOD).astype(np.uint16)
-        self._scan.arrivals.put(self._first, self.values, bits, now)
+        self._scan.put(self._first, self.values, bits, now)
         if now - self._told[""].at >= LOG_EVERY:
             self._tell(now)
 

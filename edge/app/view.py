@@ -155,8 +155,8 @@ class AppView:
             text = SUPERSEDED.format(alarm=alarm, n=row.occurrence)
             raise Refused("SUPERSEDED", text, alarm=alarm, n=row.occurrence)
         acts: dict[str, Callable[[], bool]] = {
-            "ack": lambda: scan.alarms.acknowledge(alarm, row.occurrence, user, now, wall),
-            "reset": lambda: scan.alarms.reset(alarm, user, now, wall),
+            "ack": lambda: scan.acknowledge(alarm, row.occurrence, user, now, wall),
+            "reset": lambda: scan.reset_alarm(alarm, user, now, wall),
         }
         if op not in acts:
             raise Refused("MALFORMED", BAD_OP.format(op=op), op=op)

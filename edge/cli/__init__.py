@@ -26,6 +26,10 @@ TABLE: dict[str, tuple[str, str, Text]] = {
         "edge.cli.explain", "explain",
         Text("逐级说明一个点为何是此值", "say level by level why a point has its value"),
     ),
+    "replay": (
+        "edge.cli.replay", "replay",
+        Text("重演一次记录的运行, 逐位比对", "go through a recorded run again, bit for bit"),
+    ),
     "alarms": (
         "edge.cli.alarms", "alarms",
         Text("列出报警, 原因和首先检查什么", "list alarms with what to check first"),

@@ -43,7 +43,12 @@ Exit codes: 0 stopped as asked, 1 cannot start, 78 the configuration is wrong
         text=Text("计算一切, 不写任何设备", "compute everything, write nothing"))  # fmt: skip
 @option("--socket", type=click.Path(path_type=Path), metavar="PATH",
         text=Text("本地 API 的套接字", "the local API's socket"))  # fmt: skip
-def run(site: Path, state: Path | None, observe: bool, socket: Path | None) -> int:
+@option("--record", type=click.Path(path_type=Path), metavar="FILE",
+        text=Text("记录全部输入, 供 edge replay 重演 (最多 500 MB)",
+                  "keep all inputs for edge replay, at most 500 MB"))  # fmt: skip
+def run(
+    site: Path, state: Path | None, observe: bool, socket: Path | None, record: Path | None
+) -> int:
     """Set up the log and hand over to the app."""
     from edge.app import run_site
     from edge.cli.logs import set_up
@@ -53,4 +58,4 @@ def run(site: Path, state: Path | None, observe: bool, socket: Path | None) -> i
     if "EDGE_LANG" in os.environ or sys.stderr.isatty():  # a person reads: in his language
         loaded = dataclasses.replace(loaded, language=language())
     set_up()
-    return run_site(loaded, state=state, observe=observe, socket=socket)
+    return run_site(loaded, state=state, observe=observe, socket=socket, record=record)

@@ -121,8 +121,12 @@ class Scan:
 
     def deliver(self, first: int, values: Floats, bits: Bits, now: float) -> None:
         """A poll's answer."""
-        self.arrivals.put(first, values, bits, now)
+        self.put(first, values, bits, now)
         self.wake()
+
+    def put(self, first: int, values: Floats, bits: Bits, now: float) -> None:
+        """Values that wait for the next step, whenever it comes."""
+        self.arrivals.put(first, values, bits, now)
 
     def failed(self, first: int, count: int, bits: int, now: float) -> None:
         """These points could not be read."""
@@ -165,6 +169,14 @@ class Scan:
         self._resets.append(cell)
         self.wake()
         return True
+
+    def acknowledge(self, alarm: str, n: int, by: str, now: float, wall: float) -> bool:
+        """A person has seen the alarm; False when there is nothing to acknowledge (any more)."""
+        return self.alarms.acknowledge(alarm, n, by, now, wall)
+
+    def reset_alarm(self, alarm: str, by: str, now: float, wall: float) -> bool:
+        """Release the latch of an alarm whose cause is gone; False when it is not."""
+        return self.alarms.reset(alarm, by, now, wall)
 
     @property
     def waiting(self) -> bool:
