@@ -7,6 +7,7 @@ Used by `drivers/sim/driver.py` in-process and by `drivers/sim/plant.py` behind 
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from math import floor, nan
 
@@ -15,6 +16,9 @@ from drivers.sim.models.model import Model
 TICK = 0.1  # s; every model's step is a whole number of ticks
 SENSOR_FAULTS = ("sensor_jump", "sensor_bad")
 JUMP = 0.25  # a jumped sensor stays at this part of what it last saw
+_DICE = random.Random(1)
+NORMAL = tuple(_DICE.gauss(0.0, 1.0) for _ in range(4096))  # noise: drawn once, walked through
+STRIDE = 1597  # odd, so that a walk comes to each of them before it repeats
 
 
 class Rig:
@@ -39,6 +43,8 @@ class Rig:
         self._ticks = 0
         self._origin: float | None = None
         self._sensors: dict[str, dict[str, float]] = {name: {} for name in models}
+        self._chances: dict[str, int] = {}
+        self._shown: dict[str, dict[str, float]] = {}  # readings of this tick, by model
 
     def advance_to(self, now: float) -> None:
         """Step everything up to `now` in seconds; the first call only says when time began."""
@@ -49,6 +55,7 @@ class Rig:
 
     def _tick(self) -> None:
         self._ticks += 1
+        self._shown.clear()
         for model in self.models.values():
             if self._ticks % round(model.dt / TICK) == 0:
                 model.step(model.dt)
@@ -57,19 +64,30 @@ class Rig:
 
     def read(self, model: str, variable: str) -> float:
         """What the sensor of `variable` shows now, NaN when it is bad. KeyError: no such one."""
-        value = self.models[model].readings()[variable]
-        if variable in self._sensors[model]:
-            return self._sensors[model][variable]
-        error = self._error(model, variable)
-        return max(value + error, 0.0) if error else value  # meters do not show less than nothing
+        return self.shown(model)[variable]
 
-    def _error(self, model: str, variable: str) -> float:
+    def shown(self, model: str) -> Mapping[str, float]:
+        """What all sensors of a model show now; the same until the next tick, write or fault."""
+        if model not in self._shown:
+            self._shown[model] = self._show(model)
+        return self._shown[model]
+
+    def _show(self, model: str) -> dict[str, float]:
+        seen = self.models[model].readings()
+        if self._noise:
+            for variable, deviation in self.models[model].noise.items():
+                if deviation:  # meters do not show less than nothing
+                    error = deviation * self._noise * self._chance(model, variable)
+                    seen[variable] = max(seen[variable] + error, 0.0)
+        seen.update(self._sensors[model])
+        return seen
+
+    def _chance(self, model: str, variable: str) -> float:
         """Depends on the tick, not on how often somebody reads."""
-        deviation = self.models[model].noise.get(variable, 0.0) * self._noise
-        if not deviation:
-            return 0.0
-        seed = f"{self._seed} {model} {variable} {self._ticks}"
-        return random.Random(seed).gauss(0.0, deviation)
+        key = f"{self._seed} {model} {variable}"
+        if key not in self._chances:
+            self._chances[key] = zlib.crc32(key.encode())
+        return NORMAL[(self._chances[key] + self._ticks * STRIDE) % len(NORMAL)]
 
     def write(self, model: str, variable: str, value: float) -> None:
         """Command `variable`. KeyError: cannot be written; ValueError: not a value for it."""
@@ -80,6 +98,7 @@ class Rig:
         if not (value in (0, 1) if switch else 0 <= value <= 100):
             raise ValueError(f"{variable} takes {'0 or 1' if switch else '0-100'}, not {value:g}")
         commands[variable] = value
+        self._shown.pop(model, None)
 
     def faults(self, model: str) -> frozenset[str]:
         """The names that `start` and `stop` know for one model."""
@@ -91,6 +110,7 @@ class Rig:
         """Let `fault` happen; KeyError when the model has none of this name."""
         if fault not in self.faults(model):
             raise KeyError(fault)
+        self._shown.pop(model, None)
         kind, _, part = fault.partition(":")
         if kind in SENSOR_FAULTS:
             seen = self.models[model].readings()[part]
@@ -102,6 +122,7 @@ class Rig:
         """Repair `fault`; nothing happens when it is not active."""
         if fault not in self.faults(model):
             raise KeyError(fault)
+        self._shown.pop(model, None)
         kind, _, part = fault.partition(":")
         if kind in SENSOR_FAULTS:
             self._sensors[model].pop(part, None)
