@@ -1,1 +1,1 @@
-"""Proving a site before it is built: scenarios on the real controller, in virtual time."""
+"""Trying a site without its equipment: scenarios, simulated days, recorded runs replayed."""
