@@ -13,7 +13,6 @@ from math import floor, nan
 
 from drivers.sim.models.model import Model
 
-TICK = 0.1  # s; every model's step is a whole number of ticks
 SENSOR_FAULTS = ("sensor_jump", "sensor_bad")
 JUMP = 0.25  # a jumped sensor stays at this part of what it last saw
 _DICE = random.Random(1)
@@ -22,8 +21,9 @@ STRIDE = 1597  # odd, so that a walk comes to each of them before it repeats
 
 
 class Rig:
-    """Models by name, advanced together in steps of 0.1 s; equal calls give equal values.
+    """Models by name, advanced together in ticks of the shortest step; equal calls, equal values.
 
+    The step of every model is a whole number of ticks.
     `couplings` run after each tick and carry one model's results to another. `noise` scales the
     sensors' standard deviations: 0 for none, 1 for realistic.
     """
@@ -42,6 +42,8 @@ class Rig:
         self._seed = seed
         self._ticks = 0
         self._origin: float | None = None
+        self._length = 0.0  # s, of a tick
+        self._steps: list[tuple[int, float, Model]] = []  # each this many ticks, by dt, a model
         self._sensors: dict[str, dict[str, float]] = {name: {} for name in models}
         self._chances: dict[str, int] = {}
         self._shown: dict[str, dict[str, float]] = {}  # readings of this tick, by model
@@ -50,15 +52,17 @@ class Rig:
         """Step everything up to `now` in seconds; the first call only says when time began."""
         if self._origin is None:
             self._origin = now
-        for _ in range(floor((now - self._origin) / TICK + 1e-6) - self._ticks):
+            self._length = min((model.dt for model in self.models.values()), default=1.0)
+            self._steps = [(round(m.dt / self._length), m.dt, m) for m in self.models.values()]
+        for _ in range(floor((now - self._origin) / self._length + 1e-6) - self._ticks):
             self._tick()
 
     def _tick(self) -> None:
         self._ticks += 1
         self._shown.clear()
-        for model in self.models.values():
-            if self._ticks % round(model.dt / TICK) == 0:
-                model.step(model.dt)
+        for every, dt, model in self._steps:
+            if self._ticks % every == 0:
+                model.step(dt)
         for couple in self._couplings:
             couple()
 

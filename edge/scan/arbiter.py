@@ -52,6 +52,7 @@ class Arbiter:
         self._settled = False  # all targets are where they should be
         self._next_ramp = -math.inf
         self._next_expiry = math.inf
+        self._next_time = -math.inf  # when a minimum time ends
         self.deferred: list[tuple[str, float]] = []  # starts newly put off: id, until
         self.switched = 0  # how often an output with minimum times has been switched
         image.request[Slot.DEFAULT - 1] = [o.default for o in outputs]
@@ -80,6 +81,7 @@ class Arbiter:
         """
         self._image.target[ordinal] = value
         self._settled = False
+        self._next_time = -math.inf
         if math.isnan(value):
             return
         for timed in self._timed:
@@ -93,12 +95,16 @@ class Arbiter:
         if not len(self._columns):
             return
         request = self._image.request
-        for timed in self._timed:
-            if not held[timed.ordinal]:
-                self._time(timed, now)
         asked, holding = request.tobytes(), held.tobytes()
-        if self._settled and asked == self._asked and holding == self._holding:
+        same = asked == self._asked and holding == self._holding
+        if same and self._settled and now < self._next_time:
             return  # as most steps are
+        if self._timed:
+            self._next_time = math.inf
+            for timed in self._timed:
+                if not held[timed.ordinal]:
+                    self._time(timed, now)
+            asked = request.tobytes()
         self._holding = holding
         if asked != self._asked:
             self._asked = asked
@@ -154,6 +160,7 @@ class Arbiter:
         if wanted:
             until = max(until, self._start_allowed(timed, now))
         if now < until and not protected:
+            self._next_time = min(self._next_time, until)
             request[_MIN_TIME, c] = self._image.target[c] if timed.on else 0.0
             return
         timed.on, timed.since = wanted, now

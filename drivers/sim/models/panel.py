@@ -16,7 +16,7 @@ class IoModule:
     """
 
     channels: int = 8
-    dt: float = 0.1
+    dt: float = 1.0
     active: set[str] = field(default_factory=set)
     noise: Mapping[str, float] = field(default_factory=dict)
 
