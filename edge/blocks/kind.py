@@ -181,7 +181,9 @@ class Kind:
     depend on the instance (pumps, zones), so they are functions of the model. A kind with an
     `agenda` gets one more operand, a cell that the scan fills from it when it is due (quality NEVER
     while the wall clock is not trusted). A `resettable` one gets a cell for a person's reset, and
-    publishes `tripped`: whether there is anything to reset.
+    publishes `tripped`: whether there is anything to reset. `advice` says what will work badly:
+    warnings of `edge check`; it is handed what tells the number behind an input, None where only
+    the plant knows.
     """
 
     name: str
@@ -195,6 +197,7 @@ class Kind:
     alarms: Callable[[Any], tuple[AlarmTemplate, ...]] = lambda _: ()
     agenda: Callable[[Any, Place, float], Agenda] | None = None  # (model, place, wall), pure
     resettable: bool = False
+    advice: Callable[[Any, Callable[[Source], float | None]], tuple[Text, ...]] = lambda *_: ()
     examples: tuple[Example, ...] = ()
 
 

@@ -6,7 +6,7 @@ booster's step; a pump's operands begin at `r`, its state at `t`.
 
 from __future__ import annotations
 
-from math import isnan, nan
+from math import inf, isnan, nan
 from typing import Annotated, Any
 
 from pydantic import GetJsonSchemaHandler, model_validator
@@ -33,14 +33,16 @@ class Pump(Model):
     """`booster.p1` stands for its points `.run`, `.speed`, `.running` and `.fault`.
 
     `running` is the run feedback, `fault` the trip contact, `hoa` the contact of a hard-wired
-    Hand-Off-Auto switch: 1 in AUTO.
+    Hand-Off-Auto switch: 1 in AUTO. `hours` is a counter of the drive's own: it raises ours, never
+    lowers it. Without `speed` the pump turns at full speed.
     """
 
     run: Annotated[str, Target("")]
-    speed: Annotated[str, Target("%")]
+    speed: Annotated[str | None, Target("%")] = None
     running: Annotated[Source, Input("")]
     fault: Annotated[Source | None, Input("")] = None
     hoa: Annotated[Source | None, Input("")] = None
+    hours: Annotated[Source | None, Input("h")] = None
 
     @model_validator(mode="before")
     @classmethod
@@ -70,7 +72,9 @@ STATES = {
 }
 
 MIN_TIME = float(Slot.MIN_TIME)
-RUN, SPEED, FEEDBACK, FAULT, HOA, PUMP_OPERANDS = 0, TARGET_OPERANDS, 8, 9, 10, 11
+RUN, SPEED, FEEDBACK, FAULT, HOA, COUNTER, PUMP_OPERANDS = 0, TARGET_OPERANDS, 8, 9, 10, 11, 12
+HYSTERESIS = 2.0  # h by which the lead must have run longer before another takes its place
+FULL_SPEED = 100.0  # % of a pump on the mains
 WANTED, NO_FEEDBACK_AT, FAILED_AT, HOURS, PUMP_STATES = range(5)
 
 
@@ -134,29 +138,60 @@ def forgive(st: Floats, t: int, now: float, retry: float, reset: bool) -> None:
         st[t + FAILED_AT] = nan
 
 
+def has_drive(ops: Index, r: int) -> bool:
+    """Whether the speed of the pump can be set; one without has three absent cells there."""
+    return bool(ops[r + SPEED + DECIDED] != ops[r + SPEED + OWNER])
+
+
+def count_hours(
+    v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int, code: int, dt: float
+) -> None:
+    """Count while the feedback says that it runs; the drive's counter may only raise ours."""
+    feedback, counter = ops[r + FEEDBACK], ops[r + COUNTER]
+    turns = v[feedback] != 0.0 if usable(v, q, feedback) else code == RUNNING
+    st[t + HOURS] += dt / 3600.0 if turns else 0.0
+    if usable(v, q, counter) and st[t + HOURS] < v[counter] < inf:
+        st[t + HOURS] = v[counter]
+
+
 def next_to_start(
-    v: Floats, q: Bits, ops: Index, r: int, shown: int, n: int, st: Floats, t: int, fixed: bool
+    v: Floats, q: Bits, ops: Index, r: int, shown: int, n: int,
+    st: Floats, t: int, fixed: bool, lead: int, drive: bool,
 ) -> int:  # fmt: skip
-    """The available pump to start, -1 for none: one that turns already, else the least hours."""
-    best, least, turning = -1, 0.0, False
+    """The available pump to start, -1 for none: one that turns already, else the least hours.
+
+    Pump `lead` (-1: none) is preferred until it has run 2 h longer. With `drive` only a pump whose
+    speed can be set, as long as there is one.
+    """
+    best, least, turning, driven = -1, 0.0, False, False
     for i in range(n):
         pump = t + i * PUMP_STATES
         if st[pump + WANTED] == 1.0 or not available(v[ops[shown + 2 * i]]):
             continue
         running = ops[r + i * PUMP_OPERANDS + FEEDBACK]
         turns = usable(v, q, running) and v[running] != 0.0
-        hours = 0.0 if fixed else st[pump + HOURS]
-        if best < 0 or (turns and not turning) or (turns == turning and hours < least):
-            best, least, turning = i, hours, turns
+        has = not drive or has_drive(ops, r + i * PUMP_OPERANDS)
+        hours = 0.0 if fixed else st[pump + HOURS] - (HYSTERESIS if i == lead else 0.0)
+        better = hours < least if turns == turning else turns
+        if has != driven:
+            better = has
+        if best < 0 or better:
+            best, least, turning, driven = i, hours, turns, has
     return best
 
 
-def next_to_stop(n: int, st: Floats, t: int, fixed: bool) -> int:
-    """The running pump to stop, -1 for none: the one with the most hours, or the last one."""
+def next_to_stop(n: int, st: Floats, t: int, fixed: bool, lead: int, single: bool) -> int:
+    """The running pump to stop, -1 for none: the one with the most hours, or the last one.
+
+    The lead goes on unless it has run 2 h longer than the others, and always while it alone can be
+    regulated (`single`).
+    """
     best, most = -1, 0.0
     for i in range(n):
         pump = t + i * PUMP_STATES
         hours = 0.0 if fixed else st[pump + HOURS]
+        if i == lead:
+            hours = -1.0 if fixed or single else hours - HYSTERESIS
         if st[pump + WANTED] == 1.0 and (best < 0 or hours >= most):
             best, most = i, hours
     return best
@@ -164,7 +199,7 @@ def next_to_stop(n: int, st: Floats, t: int, fixed: bool) -> int:
 
 def choose(
     v: Floats, q: Bits, ops: Index, r: int, shown: int, n: int,
-    st: Floats, t: int, count: int, fixed: bool,
+    st: Floats, t: int, count: int, fixed: bool, lead: int, single: bool,
 ) -> int:  # fmt: skip
     """Make `count` pumps run, as far as there are any; gives how many do."""
     running = 0
@@ -174,14 +209,17 @@ def choose(
             st[t + i * PUMP_STATES + WANTED] = 0.0
         if st[t + i * PUMP_STATES + WANTED] == 1.0 or state == FORCED:
             running += 1
+    led = lead >= 0 and st[t + lead * PUMP_STATES + WANTED] == 1.0
     while running < count:
-        i = next_to_start(v, q, ops, r, shown, n, st, t, fixed)
+        i = next_to_start(
+            v, q, ops, r, shown, n, st, t, fixed, -1 if led else lead, single and not led
+        )
         if i < 0:
             break
         st[t + i * PUMP_STATES + WANTED] = 1.0
-        running += 1
+        running, led = running + 1, True
     while running > count:
-        i = next_to_stop(n, st, t, fixed)
+        i = next_to_stop(n, st, t, fixed, lead, single)
         if i < 0:
             break
         st[t + i * PUMP_STATES + WANTED] = 0.0
@@ -189,16 +227,55 @@ def choose(
     return running
 
 
+def wanted_pumps(n: int, st: Floats, t: int) -> int:
+    """The pumps that are to run, as bits."""
+    bits = 0
+    for i in range(n):
+        if st[t + i * PUMP_STATES + WANTED] == 1.0:
+            bits |= 1 << i
+    return bits
+
+
+def leader(
+    ops: Index, r: int, n: int, st: Floats, t: int, lead: int, single: bool
+) -> int:  # fmt: skip
+    """Who leads: as before while it runs, else the running pump with the least hours."""
+    if lead >= 0 and st[t + lead * PUMP_STATES + WANTED] == 1.0:
+        return lead
+    best, least, driven = -1, 0.0, False
+    for i in range(n):
+        pump = t + i * PUMP_STATES
+        if st[pump + WANTED] != 1.0:
+            continue
+        has = not single or has_drive(ops, r + i * PUMP_OPERANDS)
+        better = st[pump + HOURS] < least if has == driven else has
+        if best < 0 or better:
+            best, least, driven = i, st[pump + HOURS], has
+    return lead if best < 0 else best
+
+
+def ready_pumps(v: Floats, ops: Index, shown: int, n: int) -> int:
+    """How many run or could."""
+    count = 0
+    for i in range(n):
+        state = v[ops[shown + 2 * i]]
+        count += 1 if available(state) or state == FORCED else 0
+    return count
+
+
 def taken_speed(
-    v: Floats, q: Bits, ops: Index, r: int, n: int, st: Floats, t: int
+    v: Floats, q: Bits, ops: Index, r: int, n: int, st: Floats, t: int, lead: int
 ) -> float:  # fmt: skip
-    """The speed to follow while no running pump takes ours; NaN when one does, or none runs."""
+    """The speed to follow while no running pump takes ours; NaN when one does, or none runs.
+
+    With `lead` not -1 only that pump is regulated.
+    """
     speed = nan
     for i in range(n):
-        o = r + i * PUMP_OPERANDS + SPEED
-        if st[t + i * PUMP_STATES + WANTED] != 1.0:
+        o = r + i * PUMP_OPERANDS
+        if st[t + i * PUMP_STATES + WANTED] != 1.0 or (lead >= 0 and i != lead):
             continue
-        own = foreign_speed(v, q, ops, o)
+        own = foreign_speed(v, q, ops, o + SPEED)
         if isnan(own):
             return nan
         speed = own if isnan(speed) or own > speed else speed
