@@ -5,13 +5,13 @@ Options only; how they are laid out is `booster_layout.py`. Used by the kind in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from edge.blocks.booster_layout import MPA_PER_METRE, WAKES_KEPT
-from edge.blocks.kind import Input, Source
+from edge.blocks.kind import Input, Known, Source
 from edge.blocks.pumps import Pump
 from edge.schema.model import Model, Refusal
 from edge.schema.units import Duration, Quantity
@@ -159,9 +159,9 @@ DWELLING, ZONE = 0.35, 0.45  # MPa static at a dwelling's inlet, in a zone
 FILL_MARGIN = 0.6  # of the setpoint's head that the fill speed must reach
 
 
-def advice(model: Booster, known: Callable[[Source], float | None]) -> tuple[Text, ...]:
+def advice(model: Booster, known: Known) -> tuple[Text, ...]:
     """What a set will do badly: too much pressure at the lowest dwelling, a pipe never filled."""
-    setpoint = known(model.setpoint)
+    setpoint = known(model.setpoint, "MPa")
     if setpoint is None:
         return ()
     found = []

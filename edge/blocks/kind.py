@@ -90,6 +90,9 @@ Used as `pressure: Annotated[Source, Input("MPa")]`, optional ones as
 
 AnyInput = Annotated[Source, Input()]
 
+Known = Callable[[Source, str], float | None]
+"""Tells the number behind an input in a unit, None where only the plant knows it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -182,8 +185,7 @@ class Kind:
     `agenda` gets one more operand, a cell that the scan fills from it when it is due (quality NEVER
     while the wall clock is not trusted). A `resettable` one gets a cell for a person's reset, and
     publishes `tripped`: whether there is anything to reset. `advice` says what will work badly:
-    warnings of `edge check`; it is handed what tells the number behind an input, None where only
-    the plant knows.
+    warnings of `edge check`.
     """
 
     name: str
@@ -197,7 +199,7 @@ class Kind:
     alarms: Callable[[Any], tuple[AlarmTemplate, ...]] = lambda _: ()
     agenda: Callable[[Any, Place, float], Agenda] | None = None  # (model, place, wall), pure
     resettable: bool = False
-    advice: Callable[[Any, Callable[[Source], float | None]], tuple[Text, ...]] = lambda *_: ()
+    advice: Callable[[Any, Known], tuple[Text, ...]] = lambda *_: ()
     examples: tuple[Example, ...] = ()
 
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from edge.blocks.expression import ExpressionError, parse
 from edge.blocks.kind import Kind, trips
 from edge.image.slots import Slot
+from edge.schema.model import Refusal
 from edge.schema.problem import Mark, Problem
+from edge.schema.units import parse_quantity, split_quantity
 from edge.schema.validate import did_you_mean
 from edge.site import cost
 from edge.site.build import Sources
@@ -396,6 +399,25 @@ def check_defaults(scene: Scene) -> Iterator[Problem]:
             yield Problem("no-default", use.mark, text, "warning")
 
 
+def check_advice(scene: Scene) -> Iterator[Problem]:
+    """What a kind says of its own options: they are possible, and will work badly."""
+
+    def known(source: str | float, unit: str) -> float | None:
+        if isinstance(source, float | int):
+            return float(source)
+        point = scene.points.get(source)
+        if point is None and split_quantity(source):
+            with suppress(Refusal):  # a wrong unit: reported with the reference
+                return parse_quantity(source, unit)
+        default = math.nan if point is None or point.output is None else point.output.default
+        return None if math.isnan(default) else default
+
+    for rule in scene.site.rules:
+        for text in scene.kinds[rule.kind].advice(rule.model, known):
+            mark = scene.sources.at("rules", rule.id).key()
+            yield Problem("rule-advice", mark, text, "warning")
+
+
 CHECKS: tuple[Callable[[Scene], Iterator[Problem]], ...] = (
     check_references,
     check_fire,
@@ -413,4 +435,5 @@ CHECKS: tuple[Callable[[Scene], Iterator[Problem]], ...] = (
     check_failsafes,
     check_simulated,
     check_defaults,
+    check_advice,
 )

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from edge.blocks.kind import AlarmTemplate, AnyInput, Input, Kind, Published, Source, Target
+from edge.blocks.kind import AlarmTemplate, AnyInput, Input, Kind, Known, Published, Source, Target
 from edge.blocks.logic import VALUE
 from edge.driver import DriverKind, FieldDevice, Poll
 from edge.image.slots import Slot
@@ -98,6 +98,13 @@ class Group(Model):
     members: Annotated[tuple[Member, ...], Field(min_length=1)]
 
 
+def _advice(model: Follow, known: Known) -> tuple[Text, ...]:
+    pressure = known(model.pressure, "MPa")
+    if pressure is None or pressure <= model.limit:
+        return ()
+    return (Text(f"{pressure:g} MPa 高于 limit", f"{pressure:g} MPa is above the limit"),)
+
+
 def _step(*_: Any) -> None:
     raise AssertionError("a check runs nothing")
 
@@ -122,6 +129,7 @@ FOLLOW = Kind(
             shows=("{rule}.error",),
         ),
     ),
+    advice=_advice,
 )
 GROUP = Kind(
     name="group",

@@ -13,7 +13,7 @@ from tests.support.bench_site import DRIVERS, KINDS
 
 ROOT = Path(__file__).resolve().parents[3]
 CASES = sorted((ROOT / "tests" / "cases" / "config").iterdir())
-WARNINGS = {"bus-busy", "no-default", "no-vector"}
+WARNINGS = {"bus-busy", "no-default", "no-vector", "rule-advice"}
 
 
 def code(case: Path) -> str:
