@@ -11,6 +11,7 @@ import heapq
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from drivers.sim.rig import Rig
 from edge.blocks.kind import Kind
 from edge.events import Events
 from edge.image import quality
+from edge.image.image import Bits, Floats, Index
 from edge.rules.compile import compile_site
 from edge.scan.alarms import Transition
 from edge.scan.cycle import Outcome, Run, Scan
@@ -37,22 +39,26 @@ class Bound(NamedTuple):
     offset: float = 0.0
 
 
-class _Shown(NamedTuple):
-    """One point as it is read: what stands behind it, and what is physically possible."""
-
-    point: str
-    source: Bound | None  # None: a cell
-    low: float
-    high: float
+CELL: Final = Bound("", "")
 
 
 @dataclass(slots=True)
-class _Range:
-    """Neighbours in the image that are polled together."""
+class _Group:
+    """All points that are read together, those of one model behind one another.
+
+    `takes` gives of each model in turn its variables. The last are cells, by `cells`.
+    """
 
     period: float
-    first: int
-    shown: list[_Shown]
+    at: Index
+    takes: list[tuple[str, Callable[[Mapping[str, float]], tuple[float, ...]]]]
+    cells: list[str]
+    scale: Floats
+    offset: Floats
+    low: Floats
+    high: Floats
+    bits: Bits
+    wrong: bool = False
 
 
 @dataclass(slots=True)
@@ -104,26 +110,37 @@ class Simulation:
                 yield self.now
         yield self.now
 
-    def _listen(self) -> list[tuple[float, int, _Range]]:
-        """The ranges to be read, all due now; buses and devices are there from the start."""
-        ranges: list[_Range] = []
+    def _listen(self) -> list[tuple[float, int, _Group]]:
+        """What is read, all due now; buses and devices are there from the start."""
         points = {p.id: p for p in self.site.points}
+        together: dict[float, list[Point]] = {}
         for bus in self.site.buses:
             for poll in bus.polls:
-                shown = [
-                    _Shown(name, self._bound.get(name), points[name].low, points[name].high)
-                    for name in poll.points
-                ]
-                last = ranges[-1] if ranges else None
-                if last is not None and last.period == poll.period:
-                    last.shown += shown
-                else:
-                    ranges.append(_Range(poll.period, self.scan.index[poll.points[0]], shown))
+                together.setdefault(poll.period, []).extend(points[name] for name in poll.points)
             for device in bus.devices:
                 self.scan.online(device.id, True, 0.0)
-        for part in ranges:
-            self.cells |= {p.point: _begins(points[p.point]) for p in part.shown if not p.source}
-        return [(0.0, number, part) for number, part in enumerate(ranges)]
+        return [(0.0, k, self._group(*pair)) for k, pair in enumerate(sorted(together.items()))]
+
+    def _group(self, period: float, points: list[Point]) -> _Group:
+        by_model: dict[str, list[Point]] = {}
+        for point in points:
+            source = self._bound.get(point.id)
+            by_model.setdefault(source.model if source else "", []).append(point)
+        cells = by_model.pop("", [])
+        self.cells |= {point.id: _begins(point) for point in cells}
+        takes = [
+            (model, _taker([self._bound[point.id].variable for point in mine]))
+            for model, mine in by_model.items()
+        ]
+        order = [point for mine in by_model.values() for point in mine] + cells
+        sources = [self._bound.get(point.id, CELL) for point in order]
+        return _Group(
+            period, np.asarray([self.scan.index[p.id] for p in order], np.int32), takes,
+            [point.id for point in cells], np.asarray([s.scale for s in sources]),
+            np.asarray([s.offset for s in sources]), np.asarray([p.low for p in order]),
+            np.asarray([p.high for p in order]),
+            np.full(len(order), quality.SIMULATED, np.uint16),
+        )  # fmt: skip
 
     def _step(self, until: float) -> None:
         """Everything that falls due at the next moment, then one scan."""
@@ -132,30 +149,25 @@ class Simulation:
         self.now = moment
         self.rig.advance_to(moment)
         while due and due[0][0] <= moment + EARLY:
-            at, number, part = due[0]
-            self._deliver(part, moment)
-            heapq.heapreplace(due, (at + part.period, number, part))
+            at, number, group = due[0]
+            self._read(group, moment)
+            heapq.heapreplace(due, (at + group.period, number, group))
         self._carry_out(self.scan.step(moment, self.wall + moment, True))
 
-    def _deliver(self, part: _Range, now: float) -> None:
-        seen, cells = {}, self.cells
-        values: list[float] = []
-        wrong: list[int] = []
-        for point, source, low, high in part.shown:
-            if source is None:
-                value = cells[point]
-            else:
-                model, variable, scale, offset = source
-                if model not in seen:
-                    seen[model] = self.rig.shown(model)
-                value = seen[model][variable] * scale + offset
-            if not low <= value <= high:
-                wrong.append(len(values))
-            values.append(value)
-        bits = np.full(len(values), quality.SIMULATED, np.uint16)
-        for k in wrong:
-            bits[k] |= quality.SENSOR if math.isnan(values[k]) else quality.RANGE
-        self.scan.put(part.first, np.asarray(values), bits, now)
+    def _read(self, group: _Group, now: float) -> None:
+        raw: list[float] = []
+        for model, take in group.takes:
+            raw += take(self.rig.shown(model))
+        raw += [self.cells[point] for point in group.cells]
+        values = np.asarray(raw) * group.scale + group.offset
+        well = (values >= group.low) & (values <= group.high)
+        wrong = not well.all()
+        if wrong or group.wrong:
+            group.wrong = wrong
+            group.bits[:] = quality.SIMULATED
+            group.bits[~well] |= quality.RANGE
+            group.bits[np.isnan(values)] = quality.SIMULATED | quality.SENSOR
+        self.scan.take(group.at, values, group.bits, now)
 
     def _carry_out(self, outcome: Outcome) -> None:
         tally = self.tally
@@ -186,6 +198,13 @@ class _Scan(Scan):
 
     def _changed(self, slices: list[tuple[int, int]]) -> list[int]:
         return []
+
+
+def _taker(names: list[str]) -> Callable[[Mapping[str, float]], tuple[float, ...]]:
+    """Takes these variables from a model's readings, always as a tuple."""
+    if len(names) == 1:
+        return lambda shown: (shown[names[0]],)
+    return itemgetter(*names)
 
 
 def _begins(point: Point) -> float:

@@ -22,7 +22,7 @@ from edge.blocks.kind import Kind
 from edge.driver import Write
 from edge.events import ALARMS_FAILED, CONTROL_FAILED, PROTECT_FAILED, START_DEFERRED, Events
 from edge.image import quality
-from edge.image.image import Bits, Floats, ProcessImage
+from edge.image.image import Bits, Floats, Index, ProcessImage
 from edge.rules.program import Program, Programs
 from edge.scan.alarms import Alarms, Transition
 from edge.scan.annunciator import Panel
@@ -127,6 +127,12 @@ class Scan:
     def put(self, first: int, values: Floats, bits: Bits, now: float) -> None:
         """Values that wait for the next step, whenever it comes."""
         self.arrivals.put(first, values, bits, now)
+
+    def take(self, at: Index, values: Floats, bits: Bits, now: float) -> None:
+        """Points anywhere, at once; for whoever makes the steps himself, between two of them."""
+        self.image.value[at] = values
+        self.image.quality[at] = bits
+        self.image.stamp[at] = now
 
     def failed(self, first: int, count: int, bits: int, now: float) -> None:
         """These points could not be read."""

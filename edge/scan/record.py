@@ -24,7 +24,7 @@ from edge.scan.cycle import Outcome, Scan
 
 FORMAT: Final = 1
 INPUTS: Final = (
-    "restore", "deliver", "put", "failed", "online", "written", "unverified", "tell", "ask",
+    "restore", "deliver", "put", "take", "failed", "online", "written", "unverified", "tell", "ask",
     "reset_interlock", "acknowledge", "reset_alarm", "failsafe", "step",
 )  # fmt: skip
 """The methods of a scan through which anything reaches it; `step` is the last of each round."""
@@ -121,7 +121,7 @@ def summary(outcome: Outcome) -> tuple[list[Any], list[Any]]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        code = "f8" if value.dtype == np.float64 else "u2"
+        code = {8: "f8", 4: "i4", 2: "u2"}[value.dtype.itemsize]
         return f"{code}:{base64.b64encode(value.astype('<' + code).tobytes()).decode()}"
     if isinstance(value, Write):
         return {"write": [value.device, value.point, value.value, value.slot]}
@@ -130,7 +130,7 @@ def _plain(value: Any) -> Any:
 
 def plain_again(value: Any) -> Any:
     """What a line's argument was."""
-    if isinstance(value, str) and value[2:3] == ":" and value[:2] in ("f8", "u2"):
+    if isinstance(value, str) and value[2:3] == ":" and value[:2] in ("f8", "i4", "u2"):
         return np.frombuffer(base64.b64decode(value[3:]), "<" + value[:2])
     if isinstance(value, dict) and "write" in value:
         return Write(*value["write"])
