@@ -48,7 +48,7 @@ class SimDevice(Model):
     """A device is a view on one model; two devices may look at the same one."""
 
     model: Annotated[str, AfterValidator(_known_model)] = Field(
-        description="booster, zones, lobby, io or fire_main"
+        description=", ".join(MODELS)
     )
 
 

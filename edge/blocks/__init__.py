@@ -16,6 +16,7 @@ from edge.blocks.pid import PID
 from edge.blocks.protection import INTERLOCK, TRIP_KIND
 from edge.blocks.ramp import RAMP
 from edge.blocks.schedule import SCHEDULE
+from edge.blocks.sump import SUMP
 from edge.blocks.timing import DELAY
 from edge.blocks.valve import VALVE
 from edge.blocks.zone_loss import ZONE_LOSS
@@ -24,7 +25,7 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         VALUE, DELAY, HYSTERESIS, SCALE, CONDITIONING, RAMP, PID, SCHEDULE, DAYLIGHT, VALVE,
-        BOOSTER, ZONE_LOSS,
+        BOOSTER, ZONE_LOSS, SUMP,
     )
 }  # fmt: skip
 """What `block:` may name in `rules:`; `value` is the kind of `value: <expression>`."""

@@ -145,6 +145,18 @@ class AlarmTemplate:
 
 
 @dataclass(frozen=True, slots=True)
+class Urge:
+    """While the rule's published `when` is 1, `point` is asked for `value` at slot 5.
+
+    For a protection that starts something, past minimum times; a tripped interlock goes before it.
+    """
+
+    point: str
+    when: str
+    value: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """A place in a rule's model that names points: `loc` is its path for error messages.
 
@@ -197,6 +209,7 @@ class Kind:
     publishes: Callable[[Any], tuple[Published, ...]]
     states: Callable[[Any], int]
     alarms: Callable[[Any], tuple[AlarmTemplate, ...]] = lambda _: ()
+    urges: Callable[[Any], tuple[Urge, ...]] = lambda _: ()
     agenda: Callable[[Any, Place, float], Agenda] | None = None  # (model, place, wall), pure
     resettable: bool = False
     advice: Callable[[Any, Known], tuple[Text, ...]] = lambda *_: ()

@@ -10,7 +10,7 @@ from math import isfinite, isnan, nan
 
 from edge.blocks.kind import TARGET_OPERANDS, usable
 from edge.image.image import Bits, Floats, Index
-from edge.image.quality import BAD, GOOD, RANGE
+from edge.image.quality import BAD, GOOD, NEVER, RANGE
 from edge.image.slots import Slot
 
 REQUEST, DECIDED, OWNER, ACTUAL = 0, 1, 2, 3  # a target's operands
@@ -37,6 +37,12 @@ def ask(v: Floats, q: Bits, ops: Index, o: int, value: float, bits: int) -> None
     """Request `value` (NaN withdraws); notes such as SIMULATED go with it."""
     v[ops[o + REQUEST]] = value
     q[ops[o + REQUEST]] = bits & NOTES
+
+
+def show(v: Floats, q: Bits, index: int, value: float) -> None:
+    """Publish `value`; NaN is bad."""
+    v[index] = value
+    q[index] = NEVER if isnan(value) else GOOD
 
 
 def deliver(

@@ -52,7 +52,7 @@ def compile_site(site: Site, kinds: Mapping[str, Kind]) -> Programs:
             _interlock(protect, item)
         else:
             _rule(protect, item, kinds, site)
-    _trips(protect, site)
+    _trips(protect, site, kinds)
     for rule in later:
         _rule(control, rule, kinds, site)
     conditions = [_alarm(alarm, item) for item in site.alarms]
@@ -268,14 +268,21 @@ def _interlock(builder: _Builder, interlock: Interlock) -> None:
     builder.block(INTERNAL["interlock"], model, owner, published, {})
 
 
-def _trips(builder: _Builder, site: Site) -> None:
-    """One instruction per protected point, whatever number of interlocks and rules guard it."""
+def _trips(builder: _Builder, site: Site, kinds: Mapping[str, Kind]) -> None:
+    """One instruction per protected point, whatever number of interlocks and rules guard it.
+
+    They go before what rules urge: what stops a motor is stronger than what wants it to run.
+    """
     causes: dict[str, list[Cause]] = {}
     for item, points in _guards(site):
         value = item.value if isinstance(item, Interlock) else 0.0
         for point in points:
             cause = Cause(tripped=f"{item.id}.tripped", value=value)
             causes.setdefault(point, []).append(cause)
+    for rule in site.rules:
+        for urge in kinds[rule.kind].urges(rule.model):
+            cause = Cause(tripped=_point_id(rule.id, urge.when), value=urge.value)
+            causes.setdefault(urge.point, []).append(cause)
     for point, by in causes.items():
         model = Trip(output=point, by=tuple(by))
         builder.block(INTERNAL["trip"], model, f"trips.{point}", {}, {})

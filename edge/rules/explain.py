@@ -119,6 +119,11 @@ class _Explainer:
         for rule in site.rules:
             for point in trips(rule.model):
                 self._guards.setdefault(point, []).append(rule)
+        self._urged = [
+            (urge.point, f"{rule.id}.{urge.when}", rule)
+            for rule in site.rules
+            for urge in kinds[rule.kind].urges(rule.model)
+        ]
 
     def point(self, name: str, above: tuple[str, ...]) -> Explanation:
         """`above` are the points on the way here: none is explained within itself."""

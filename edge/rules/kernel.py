@@ -52,6 +52,7 @@ from edge.blocks.pid import pid_step
 from edge.blocks.protection import interlock_step, trip_step
 from edge.blocks.ramp import ramp_step
 from edge.blocks.schedule import step_schedule
+from edge.blocks.sump import sump_step
 from edge.blocks.timing import delay_step
 from edge.blocks.valve import valve_step
 from edge.blocks.zone_verdict import zone_loss_step
@@ -156,6 +157,8 @@ def walk(
             booster_step(v, q, ops, o, n, par, p, st, s, now, dt)
         elif op == 34:
             zone_loss_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 35:
+            sump_step(v, q, ops, o, n, par, p, st, s, now, dt)
         else:
             raise ValueError("unknown kind in the program")
 

@@ -28,6 +28,8 @@ def requests(site: Site, kinds: Mapping[str, Kind]) -> Iterator[Request]:
         for reference in references(rule.model):
             if reference.role != "input":
                 yield Request(reference.text, int(kinds[rule.kind].slot), "rules", rule.id)
+        for urge in kinds[rule.kind].urges(rule.model):
+            yield Request(urge.point, int(Slot.PROTECT), "rules", rule.id)
     for interlock in site.interlocks:
         for point in interlock.trip:
             yield Request(point, int(Slot.PROTECT), "interlocks", interlock.id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from drivers.sim.models.booster import Booster
+from drivers.sim.models.drainage import Sump
 from drivers.sim.models.fire import FireMain
 from drivers.sim.models.lighting import Lobby
 from drivers.sim.models.model import Model
@@ -20,5 +21,6 @@ MODELS: Mapping[str, Callable[..., Model]] = {
     "lobby": Lobby,
     "io": IoModule,
     "fire_main": FireMain,
+    "sump": Sump,
 }
 """By the name that a site, a scenario or a plant calls them; arguments are the model's own."""

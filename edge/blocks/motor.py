@@ -1,0 +1,155 @@
+"""A motor that a contactor switches: what it does, whether its start failed, what people see of it.
+
+It knows nothing of water or air: the kinds that run pumps and fans without a drive say which
+motors they want. A motor's operands begin at `r`, its state at `t`; called by their steps.
+"""
+
+from __future__ import annotations
+
+from math import isnan, nan
+from typing import Annotated, Any
+
+from pydantic import GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
+
+from edge.blocks.kind import AlarmTemplate, Input, Published, Source, Target, usable
+from edge.blocks.output import ACTUAL, DECIDED, OURS, OWNER, ask
+from edge.blocks.pumps import (
+    BLOCKED,
+    FAILED,
+    FORCED,
+    MIN_TIME,
+    NOT_AUTO,
+    RUNNING,
+    STARTING,
+    STATES,
+    STOPPED,
+    TRIPPED,
+)
+from edge.blocks.timing import lasted
+from edge.image.image import Bits, Floats, Index
+from edge.image.slots import Slot
+from edge.schema.model import Model
+from edge.text import Text
+
+
+class Motor(Model):
+    """`pit.p1` stands for its points `.run`, `.running` and `.fault`.
+
+    `running` is the run feedback, `fault` the trip contact (overload relay), `hoa` the contact of a
+    hard-wired Hand-Off-Auto switch: 1 in AUTO.
+    """
+
+    run: Annotated[str, Target("")]
+    running: Annotated[Source, Input("")]
+    fault: Annotated[Source | None, Input("")] = None
+    hoa: Annotated[Source | None, Input("")] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {name: f"{value}.{name}" for name in ("run", "running", "fault")}
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler, /
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "examples": ["pit.p1"]}, handler(schema)]}
+
+
+PROTECT = float(Slot.PROTECT)
+RUN, FEEDBACK, FAULT, HOA, MOTOR_OPERANDS = 0, 4, 5, 6, 7
+WANTED, NO_FEEDBACK_AT, FAILED_AT, HOURS, MOTOR_STATES = range(5)  # as of a pump
+
+
+def adopt_motor(v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int) -> bool:
+    """Take a running motor as running; False while nobody knows whether it does."""
+    running, actual = ops[r + FEEDBACK], ops[r + RUN + ACTUAL]
+    st[t + NO_FEEDBACK_AT] = nan
+    if isnan(st[t + HOURS]):
+        st[t + HOURS] = 0.0
+    st[t + WANTED] = 0.0
+    if usable(v, q, running):
+        st[t + WANTED] = 1.0 if v[running] != 0.0 else 0.0
+        return True
+    if usable(v, q, actual):
+        st[t + WANTED] = 1.0 if v[actual] != 0.0 else 0.0
+        return True
+    return False
+
+
+def motor_state(
+    v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int,
+    now: float, start_time: float, urgent: bool,
+) -> int:  # fmt: skip
+    """What the motor is doing, and whether its start has failed: no feedback in `start_time`.
+
+    Without a usable feedback the motor is believed. `urgent`: what slot 5 wants is our own wish.
+    """
+    fault, hoa, running = ops[r + FAULT], ops[r + HOA], ops[r + FEEDBACK]
+    driven, owner = v[ops[r + RUN + DECIDED]], v[ops[r + RUN + OWNER]]
+    wanted = st[t + WANTED] == 1.0
+    known = usable(v, q, running)
+    runs = v[running] != 0.0 if known else wanted
+    if usable(v, q, hoa) and v[hoa] == 0.0:
+        st[t + NO_FEEDBACK_AT], st[t + FAILED_AT] = nan, nan
+        return NOT_AUTO
+    if lasted(st, t + NO_FEEDBACK_AT, wanted and driven > 0.5 and not runs, now, start_time):
+        st[t + FAILED_AT] = now
+    if usable(v, q, fault) and v[fault] != 0.0:
+        return TRIPPED
+    if not isnan(st[t + FAILED_AT]):
+        return FAILED
+    if 0.0 < owner < OURS and not (urgent and owner == PROTECT and driven > 0.5):
+        if driven > 0.5:
+            return FORCED
+        if owner != MIN_TIME:  # a minimum off-time only delays the start
+            return BLOCKED
+    if not wanted:
+        return STOPPED
+    return RUNNING if runs else STARTING
+
+
+def turns(v: Floats, q: Bits, ops: Index, r: int, state: float) -> bool:
+    """Whether the motor turns, by its feedback, else by what is known of it."""
+    running = ops[r + FEEDBACK]
+    return bool(v[running] != 0.0) if usable(v, q, running) else state == RUNNING
+
+
+def switch_motor(
+    v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int, state: float, bits: int
+) -> None:  # fmt: skip
+    """Ask for what is wanted; of a motor that is not in AUTO nothing."""
+    ask(v, q, ops, r + RUN, nan if state == NOT_AUTO else st[t + WANTED], bits)
+
+
+def motor_points(name: str, zh: str, en: str) -> tuple[Published, Published]:
+    """The state and the running hours of a motor."""
+    return (
+        Published(name, "", Text(f"{zh}状态", f"state of {en}"), STATES),
+        Published(f"{name}_hours", "h", Text(f"{zh}运行时间", f"running time of {en}")),
+    )
+
+
+def motor_alarms(name: str, zh: str, en: str, shows: tuple[str, ...]) -> tuple[AlarmTemplate, ...]:
+    """Its trip and its failed start; `name` is that of its state among the rule's points."""
+    shows = (f"{{rule}}.{name}", f"{{rule}}.{name}_hours", *shows)
+    hoa = Text("查看手停自开关", "look at the hand-off-auto switch")
+    breaker = Text("检查断路器和热继电器", "check breaker and overload relay")
+    contactor = Text("检查接触器及其辅助触点", "check the contactor and its auxiliary contact")
+    return (
+        AlarmTemplate(
+            f"{{RULE}}_{name.upper()}_TRIP", f"{{rule}}.{name} == {TRIPPED}", 2,
+            Text(f"{zh}故障跳停", f"{en.capitalize()} tripped"),
+            (breaker, Text("查看电流", "look at the current"),
+             Text("断电隔离后手盘轴是否灵活", "isolated: does the shaft turn by hand?")),
+            shows=shows,
+        ),
+        AlarmTemplate(
+            f"{{RULE}}_{name.upper()}_FAIL_START", f"{{rule}}.{name} == {FAILED}", 2,
+            Text(f"{zh}启动失败", f"{en.capitalize()} failed to start"),
+            (hoa, breaker, contactor), shows=shows,
+        ),
+    )  # fmt: skip
