@@ -47,9 +47,7 @@ class SimBus(Model):
 class SimDevice(Model):
     """A device is a view on one model; two devices may look at the same one."""
 
-    model: Annotated[str, AfterValidator(_known_model)] = Field(
-        description=", ".join(MODELS)
-    )
+    model: Annotated[str, AfterValidator(_known_model)] = Field(description=", ".join(MODELS))
 
 
 class SimPoint(Model):

@@ -13,9 +13,9 @@ from pydantic import Field, model_validator
 
 from edge.blocks.kind import Example, Input, Kind, Source, Urge, usable
 from edge.blocks.motor import (
-    FEEDBACK,
     HOURS,
     MOTOR_OPERANDS,
+    PROTECT,
     RUN,
     WANTED,
     Motor,
@@ -40,9 +40,13 @@ from edge.blocks.pumps import (
 from edge.blocks.sump_watch import (
     BLIND,
     BY_FLOAT,
+    CAPACITY,
+    CONTRADICTED,
+    EXERCISING,
     FLOODED,
     HELD,
     IDLE,
+    INFLOW,
     NO_PUMP,
     PER_PUMP,
     PUMP_STATES,
@@ -51,9 +55,6 @@ from edge.blocks.sump_watch import (
     TESTING,
     WAITING,
     WINDOW_STATES,
-    CAPACITY,
-    EXERCISING,
-    INFLOW,
     estimate,
     sump_alarms,
     sump_points,
@@ -171,13 +172,14 @@ def sump_step(
     suspect = not isnan(st[s + _SUSPECT])
     lost = lasted(st, s + _BAD_SINCE, not believed, now, par[p + _HOLD]) or suspect
     want = wanted_pumps(height, drain, lost, count, par, p, st, s, now)
+    stuck(height, want, count, par, p, st, s, now)
     got = choose_pumps(v, ops, o, want, count, st, s)
     extra = test_pumps(v, q, ops, o, inputs, believed, par, p, st, s, now)
     if extra == 0:
         extra = exercise(v, ops, o, height, want, count, par, p, st, s, now)
     floatless = not usable(v, q, ops[inputs + _FLOAT])
     ask_pumps(v, q, ops, o, r, q[level], height, drain, lost and floatless, par, p, st, s)
-    state = pit_state(want, got, extra, flood, believed, lost, floatless)
+    state = pit_state(want, got, extra, flood, believed, suspect, lost, floatless)
     publish_pit(v, q, ops, o, st, s, state, flood, turning, count)
 
 
@@ -194,7 +196,7 @@ def adopt_pit(
             if isnan(st[s + _FIRST]):
                 st[s + _FIRST] = i
         st[t + _RAN_AT] = now if isnan(st[t + _RAN_AT]) else st[t + _RAN_AT]
-        st[t + _URGED] = 0.0
+        st[t + _URGED] = 0.0 if isnan(st[t + _URGED]) else st[t + _URGED]
         st[t + _RESULT] = UNTESTED if isnan(st[t + _RESULT]) else st[t + _RESULT]
     if not known and not lasted(st, s + _WAIT, True, now, START_WAIT):
         return False
@@ -407,10 +409,11 @@ def ask_pumps(
         waits = v[ops[motor + OWNER]] == MIN_TIME and v[ops[motor + DECIDED]] < 0.5
         waits = waits and st[t + WANTED] == 1.0 and height >= par[p + _LAG]
         urgent = (drain or waits) and state not in (NOT_AUTO, TRIPPED)
-        st[t + _URGED] = 1.0 if urgent else 0.0
+        if urgent or v[ops[motor + OWNER]] != PROTECT:  # slot 5 lets go a scan after we do
+            st[t + _URGED] = 1.0 if urgent else 0.0
         show(v, q, ops[shown + _CAPACITY], st[t + CAPACITY])
         show(v, q, ops[shown + _TESTED], st[t + _RESULT])
-        show(v, q, ops[shown + _URGENT], st[t + _URGED])
+        show(v, q, ops[shown + _URGENT], 1.0 if urgent else 0.0)
         if withdrawn and st[t + WANTED] != 1.0:
             ask(v, q, ops, motor + RUN, nan, bits)
         else:
@@ -418,13 +421,16 @@ def ask_pumps(
 
 
 def pit_state(
-    want: int, got: int, extra: int, flood: bool, believed: bool, lost: bool, floatless: bool
+    want: int, got: int, extra: int, flood: bool, believed: bool, suspect: bool, lost: bool,
+    floatless: bool,
 ) -> int:  # fmt: skip
     """What the pit is told to be doing, the most important first."""
     if want > 0 and got == 0:
         return NO_PUMP
     if flood:
         return FLOODED
+    if suspect:
+        return CONTRADICTED
     if not believed:
         return (BLIND if floatless else BY_FLOAT) if lost else HELD
     if extra != 0:
@@ -492,7 +498,7 @@ SUMP = Kind(
                 (30.5, {}, {"disagree": 1.0}),
                 (31.0, {"pit.float": 0.0}, {"p.a.run": 1.0, "pump1_urgent": 1.0, "flood": 0.0}),
                 (149.9, {}, {"p.a.run": 1.0}),
-                (150.5, {}, {"p.a.run": 0.0, "pump1_urgent": 0.0, "state": BY_FLOAT}),
+                (150.5, {}, {"p.a.run": 0.0, "pump1_urgent": 0.0, "state": CONTRADICTED}),
                 (151.0, {"pit.level": 0.7}, {"state": IDLE}),
                 (181.5, {}, {"disagree": 0.0}),
             ),
@@ -504,6 +510,7 @@ SUMP = Kind(
                 (0.0, _QUIET, {"p.a.run": 0.0}),
                 (0.5, {"pit.level": 0.95}, {"p.a.run": 1.0, "pump1": STOPPED}),
                 (1.0, {}, {"pump1": STARTING}),
+                *((float(t), {}, {"pump1": STARTING}) for t in range(2, 6)),
                 (6.0, {}, {"pump1": FAILED, "p.a.run": 0.0, "p.b.run": 1.0}),
             ),
         ),

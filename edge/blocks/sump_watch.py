@@ -16,9 +16,8 @@ from edge.text import Text
 if TYPE_CHECKING:
     from edge.blocks.sump import Sump
 
-(IDLE, PUMPING, FLOODED, HELD, BY_FLOAT, BLIND, NO_PUMP, WAITING, EXERCISING, TESTING) = range(
-    1, 11
-)
+(IDLE, PUMPING, FLOODED, HELD, BY_FLOAT, BLIND, NO_PUMP, WAITING, EXERCISING, TESTING,
+ CONTRADICTED) = range(1, 12)  # fmt: skip
 SHOWN, PER_PUMP = 7, 5  # published points of the pit and of each pump
 CAPACITY, PUMP_STATES = 7, 8
 
@@ -65,7 +64,8 @@ STATES = {
     PUMPING: Text("排水", "pumping"),
     FLOODED: Text("超高水位, 全部水泵运行", "high-high level, every pump runs"),
     HELD: Text("液位信号坏, 保持", "level bad, held"),
-    BY_FLOAT: Text("液位不可信, 仅按浮球", "level not believed, by the float alone"),
+    BY_FLOAT: Text("液位信号坏, 仅按浮球", "level bad, by the float alone"),
+    CONTRADICTED: Text("液位与浮球矛盾, 仅按浮球", "float contradicts level, by the float alone"),
     BLIND: Text("无液位信号", "no level signal"),
     NO_PUMP: Text("无可用水泵", "no pump available"),
     WAITING: Text("等待水泵回读", "waiting for the pumps' read-back"),
@@ -144,11 +144,11 @@ def sump_alarms(model: Sump) -> tuple[AlarmTemplate, ...]:
             shows=(*shows, "{rule}.pump1_capacity"),
         ),
         AlarmTemplate(
-            "{RULE}_LEVEL_LOST", f"{{rule}}.state == {BY_FLOAT} or {{rule}}.state == {BLIND}", 2,
+            "{RULE}_LEVEL_LOST", f"{{rule}}.state >= {HELD} and {{rule}}.state <= {BLIND}", 2,
             Text("液位信号丢失", "Level signal lost"),
             (Text("检查液位计电源与接线", "check the transmitter's supply and wiring"), _FOULED,
              Text("就地查看水位", "look at the level on site")),
-            suppressed_by="{rule}.disagree == 1", shows=shows, on_delay=5.0,
+            on_delay=10.0, shows=shows,
             consequence=Text("仅按浮球排水; 无浮球则不排水",
                              "pumped by the float alone; not at all without a float"),
         ),

@@ -155,9 +155,11 @@ class _Explainer:
         return [rule] if rule else []
 
     def _tripped(self, point: str) -> list[Rule | Interlock]:
-        """What protects a point and is tripped now."""
+        """What protects a point and is tripped now; where nothing is, the rules that urge it."""
         value, at = self._image.value, self._tripped_at
-        return [item for item in self._guards.get(point, ()) if value[at[item.id]] == 1.0]
+        tripped = [item for item in self._guards.get(point, ()) if value[at[item.id]] == 1.0]
+        urging = (r for name, when, r in self._urged if name == point and value[self._index[when]])
+        return tripped or list(urging)
 
     def _cause(self, item: Rule | Interlock, above: tuple[str, ...]) -> Cause:
         if isinstance(item, Interlock):
