@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from edge.blocks import KINDS
 from edge.hmi.view import Json, both, number
+from edge.site.requests import resettable
 from edge.site.site import Alarm, Grant, Point, Role, Site
 
 VERSION = 1
@@ -30,17 +31,12 @@ def model(site: Site) -> Json:
         },
         "points": [_point(point, grants.get(point.id)) for point in site.points],
         "alarms": {alarm.id: _alarm(alarm) for alarm in site.alarms},
-        "interlocks": [*(i.id for i in site.interlocks), *_resettable(site)],
+        "interlocks": list(resettable(site, KINDS)),
         "buses": [
             {"id": bus.id, "driver": bus.kind.name, "devices": [d.id for d in bus.devices]}
             for bus in site.buses
         ],
     }
-
-
-def _resettable(site: Site) -> list[str]:
-    """The rules that a person can reset, as an interlock."""
-    return [rule.id for rule in site.rules if KINDS[rule.kind].resettable]
 
 
 def _point(point: Point, grant: Grant | None) -> Json:

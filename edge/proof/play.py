@@ -17,6 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from edge import events
+from edge.blocks import KINDS
 from edge.driver import DriverKind
 from edge.envelope import State as Answered
 from edge.errors import EdgeError
@@ -33,6 +34,7 @@ from edge.schema.loader import Loc
 from edge.schema.model import Model, Refusal
 from edge.schema.problem import Mark, Problem
 from edge.schema.validate import unknown_key, validate
+from edge.site.requests import resettable
 from edge.site.site import Site
 from edge.text import Language, Text
 
@@ -239,7 +241,7 @@ def names(site: Site) -> Names:
         "point": set(site.index()),
         "device": {device.id for bus in site.buses for device in bus.devices},
         "alarm": alarms,
-        "latch": alarms | {interlock.id for interlock in site.interlocks},
+        "latch": alarms | set(resettable(site, KINDS)),
         "state": {state.value for state in State},
         "answer": {state.value for state in Answered},
         "code": {event.code for event in vars(events).values() if isinstance(event, events.Event)},

@@ -26,6 +26,7 @@ from edge.blocks.alarming import condition_step, limit_step
 from edge.blocks.booster import booster_step
 from edge.blocks.conditioning import conditioning_step
 from edge.blocks.daylight import daylight_step
+from edge.blocks.dry_run import dry_run_step
 from edge.blocks.logic import hysteresis_step, scale_step, value_step
 from edge.blocks.operators import (
     absolute,
@@ -159,6 +160,8 @@ def walk(
             zone_loss_step(v, q, ops, o, n, par, p, st, s, now, dt)
         elif op == 35:
             sump_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 36:
+            dry_run_step(v, q, ops, o, n, par, p, st, s, now, dt)
         else:
             raise ValueError("unknown kind in the program")
 

@@ -1,4 +1,4 @@
-"""Who may ask for which commandable point, and at which slot of its ladder.
+"""Who may ask for which commandable point, and at which slot of its ladder; what can be reset.
 
 Read off the resolved site. Used by whoever explains an output or waits for what it depends on.
 """
@@ -20,6 +20,15 @@ class Request(NamedTuple):
     slot: int
     section: str
     id: str
+
+
+def resettable(site: Site, kinds: Mapping[str, Kind]) -> Iterator[str]:
+    """What a person can reset, by id: interlocks, and rules that lock out."""
+    for interlock in site.interlocks:
+        yield interlock.id
+    for rule in site.rules:
+        if kinds[rule.kind].resettable:
+            yield rule.id
 
 
 def requests(site: Site, kinds: Mapping[str, Kind]) -> Iterator[Request]:
