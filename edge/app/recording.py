@@ -53,7 +53,7 @@ class Recording:
             if self._record.ended:
                 continue
             try:
-                await asyncio.to_thread(self._record.write)
+                await asyncio.to_thread(self._record.write, self._record.take())
                 if self.path.stat().st_size > LARGEST:
                     raise OSError(f"{LARGEST / 1e6:.0f} MB")
             except OSError as error:

@@ -11,7 +11,6 @@ import base64
 import gzip
 import hashlib
 import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -28,42 +27,37 @@ INPUTS: Final = (
     "reset_interlock", "acknowledge", "reset_alarm", "failsafe", "step",
 )  # fmt: skip
 """The methods of a scan through which anything reaches it; `step` is the last of each round."""
-BATCH: Final = 2000  # lines that are compressed together
 
 
 class Record:
-    """The file of one run. `write` may be called from any one thread; `add` never waits for it."""
+    """The file of one run. `add` and `take` are the scan thread's, `write` is any one thread's."""
 
     def __init__(self, path: Path, head: dict[str, Any]) -> None:
-        self.path = path
         self._lines: list[str] = [json.dumps({"edge_record": FORMAT, **head}, ensure_ascii=False)]
         self._file = gzip.open(path, "wt", encoding="utf-8", compresslevel=3)  # noqa: SIM115
-        self._writing = threading.Lock()
         self.ended = False  # nothing is added any more
 
     def add(self, name: str, arguments: tuple[Any, ...]) -> None:
         """One line."""
-        if self.ended:
-            return
-        self._lines.append(json.dumps([name, *map(_plain, arguments)]))
+        if not self.ended:
+            self._lines.append(json.dumps([name, *map(_plain, arguments)]))
 
-    @property
-    def full(self) -> bool:
-        """Whether enough lines wait to be worth writing."""
-        return len(self._lines) >= BATCH
+    def take(self) -> list[str]:
+        """The lines since the last time, to be written."""
+        lines, self._lines = self._lines, []
+        return lines
 
-    def write(self) -> None:
-        """Compress what waits. OSError: the disk is full, or gone."""
-        with self._writing:
-            lines, self._lines = self._lines, []
-            self._file.write("\n".join(lines) + "\n" if lines else "")
-            self._file.flush()  # so that a kill leaves what was written
+    def write(self, lines: list[str]) -> None:
+        """Compress them; a kill leaves what was written. OSError: the disk is full, or gone."""
+        if lines:
+            self._file.write("\n".join(lines) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         """Write what waits, and that this is the end."""
         if not self.ended:
             self.add("end", ())
-            self.write()
+            self.write(self.take())
         self.ended = True
         self._file.close()
 
