@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from edge.blocks.kind import trips
 from edge.envelope import Envelope, Rejected, point_id
@@ -23,6 +24,17 @@ SKEW = 10.0  # seconds that the sender's clock may be ahead
 PER_POINT, PER_SITE, MINUTE = 6, 30, 60.0
 LEASE = 1800.0  # seconds; domain.md §5.5
 LEASE_OUTPUT, LEASE_SETPOINT = 3600.0, 8 * 3600.0
+
+
+class Turn(NamedTuple):
+    """When an output may be written: at site time `at`; `code` says why not before.
+
+    `waiting`: a write of it stands in line, and waits for that alone.
+    """
+
+    at: float = -math.inf
+    code: Literal["", "WRITE_INTERVAL", "WRITES_SPENT"] = ""
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +129,12 @@ class Admission:
             what = Text("有效期超过 120 秒", "it would be valid for more than 120 s")
             raise Rejected("EXPIRED", what=what)
 
+    def valid(self, command: Envelope, remote: bool, now: float, wall: float | None) -> float:
+        """Until which site time a command is valid; inf where that cannot be said."""
+        if command.expires is None or wall is None:
+            return math.inf
+        return now + command.expires / (1e3 if remote else 1.0) - wall
+
     # ── who, and which point ───────────────────────────────────────────────────────────────────
 
     def authority(self, name: str, user: str, remote: bool) -> Subject:
@@ -177,6 +195,19 @@ class Admission:
             raise Rejected(
                 "STEP_TOO_LARGE", point=subject.point.id, present=shown(present), step=step
             )
+
+    def in_time(
+        self, command: Envelope, subject: Subject, turn: Turn, now: float, last: float
+    ) -> None:
+        """WRITES_SPENT, WRITE_INTERVAL: the write could go out only after `last`, when it is over.
+
+        Not for what the output has been given already.
+        """
+        target = float(self._image.target[subject.ordinal])
+        if command.value is None or abs(command.value - target) <= subject.output.deadband:
+            return
+        if turn.at > max(now, last):
+            raise Rejected(turn.code, point=subject.point.id, wait=span(turn.at - now))
 
     def rate(self, name: str, now: float, *, count: bool = True) -> None:
         """RATE_LIMITED: so many a minute for a point and for the site; counts this one or not."""
@@ -251,6 +282,16 @@ def malformed(zh: str, en: str) -> Rejected:
 def shown(value: float) -> Text:
     """A present value as people read it."""
     return Text("未知", "unknown") if math.isnan(value) else Text(f"{value:g}", f"{value:g}")
+
+
+def span(seconds: float) -> Text:
+    """How long, as people say it: whole seconds, minutes or hours, rather more than less."""
+    for length, zh, en in ((3600.0, "小时", "h"), (60.0, "分钟", "min")):
+        if seconds > 2 * length:
+            count = math.ceil(seconds / length)
+            return Text(f"{count} {zh}", f"{count} {en}")
+    count = math.ceil(seconds)
+    return Text(f"{count} 秒", f"{count} s")
 
 
 def _not_writable(name: str, zh: str, en: str) -> Rejected:

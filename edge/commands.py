@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
-from edge.admission import LEASE, Admission, Subject, shown
+from edge.admission import LEASE, Admission, Subject, Turn, shown, span
 from edge.clock import Clock
 from edge.envelope import (
     TEXTS,
@@ -24,6 +24,7 @@ from edge.envelope import (
     named_id,
     parse,
 )
+from edge.hold import Hold, hold_from_json
 from edge.image.image import ProcessImage
 from edge.image.slots import NAMES_ZH, Slot
 from edge.site.site import Role, Site
@@ -36,28 +37,16 @@ Ask = Callable[[int, str, float, float], None]
 
 WIN = 5.0  # seconds in which a slot must win its output
 TRAVEL, SLACK = 1.3, 5.0  # domain.md §5.4: travel time × 1.3 + 5 s
+TELL = 2.0  # seconds for which a write may wait before that is told
 LOOK = 0.25  # seconds between looks at holds that have nothing left to prove
 ACCEPTED_KEPT, REFUSED_KEPT, RETAINED_KEPT, SHOWN = 500, 200, 50, 20
 
 
-@dataclass(slots=True)
-class Hold:
-    """A command that has its slot. Times are site time in seconds, `value` NaN for a release."""
-
-    id: str
-    point: str
-    slot: int
-    value: float
-    expires: float
-    since: float
-    asked: float  # since when the slot may be expected to win
-    began: float  # the present value when it was asked
-    wins: float = math.nan  # since when it has won
-    pending: bool = True
-
-
 class Commands:
-    """All commands of one site. `session` is the boot id that remote commands must name."""
+    """All commands of one site. `session` is the boot id that remote commands must name.
+
+    `turn(point, now)` says when an output may be written: some wear out.
+    """
 
     def __init__(
         self,
@@ -67,8 +56,10 @@ class Commands:
         session: str,
         ask: Ask,
         answer: Callable[[Answer], None],
+        turn: Callable[[str, float], Turn] = lambda _point, _now: Turn(),
     ) -> None:
         self._image = image
+        self._turn = turn
         self._ask = ask
         self._report = answer
         self._admission = Admission(site, image, session)
@@ -124,14 +115,17 @@ class Commands:
         draft = replace(draft, role=self._admission.role(draft.by) or ("" if remote else "local"))
         self._say(replace(draft, state=State.RECEIVED))
         try:
-            return self._decide(command, draft, remote, now)
+            valid = self._admission.valid(command, remote, now, wall if trusted else None)
+            return self._decide(command, draft, remote, now, valid)
         except Rejected as refusal:
             answer = replace(draft, code=refusal.code, text=refusal.text)
             self._remember(self._refused, answer, REFUSED_KEPT)
             return self._say(answer)
 
-    def _decide(self, command: Envelope, draft: Answer, remote: bool, now: float) -> Answer:
-        subject, lease = self._admit(command, draft.point, draft.by, remote, now)
+    def _decide(
+        self, command: Envelope, draft: Answer, remote: bool, now: float, valid: float
+    ) -> Answer:
+        subject, lease = self._admit(command, draft.point, draft.by, remote, now, valid)
         slot = Slot.REMOTE if remote else Slot.LOCAL
         held = self._holds.get((draft.point, slot))
         present = self._admission.present(subject)
@@ -147,13 +141,15 @@ class Commands:
             self._end(held, "superseded" if command.op == "set" else "release", answer)
         value = math.nan if command.value is None else command.value
         self._begin(
-            Hold(answer.id, answer.point, slot, value, now + lease, now, now, present), subject
+            Hold(answer.id, answer.point, slot, value, now + lease, now, now, present, valid=valid),
+            subject,
         )
         return answer
 
     def _admit(
-        self, command: Envelope, point: str, by: str, remote: bool, now: float, count: bool = True
-    ) -> tuple[Subject, float]:
+        self, command: Envelope, point: str, by: str, remote: bool, now: float,
+        valid: float = math.inf, *, count: bool = True,
+    ) -> tuple[Subject, float]:  # fmt: skip
         """Every check of who, what and now, in order; the lease in seconds. Raises `Rejected`."""
         check = self._admission
         subject = check.authority(point, by, remote)
@@ -168,6 +164,7 @@ class Commands:
         held = self._holds.get((point, Slot.REMOTE)) if remote else None
         if held is not None and self._accepted[held.id].by != by:
             raise self._conflict(held, now)
+        check.in_time(command, subject, self._turn(point, now), now, min(valid, now + lease))
         return subject, lease
 
     # ── for whom repeats in a cycle what he wants ──────────────────────────────────────────────
@@ -243,7 +240,7 @@ class Commands:
                 self._proceed(hold, State.VERIFIED, wall)
         elif math.isnan(hold.wins):
             self._await_slot(hold, subject, request, now, wall)
-        else:
+        elif not self._waits(hold, now, wall):
             self._await_proof(hold, subject, now, wall)
 
     def _await_slot(
@@ -259,10 +256,30 @@ class Commands:
             code, what = "HELD", _slot_name(owner)
             if owner == Slot.PROTECT:
                 code, what = "INTERLOCK", self._admission.protection(subject)
-            # Answered as failed, it must not act after all when the stronger slot is released.
-            self._holds.pop((hold.point, hold.slot), None)
-            self._ask(hold.slot, hold.point, math.nan, math.inf)
-            self._proceed(hold, State.TIMEOUT, wall, code, point=hold.point, what=what)
+            self._give_up(hold, wall, code, point=hold.point, what=what)
+
+    def _give_up(self, hold: Hold, wall: float, code: str, **places: object) -> None:
+        """Answered as failed, it must not act after all when what hinders it is gone."""
+        self._holds.pop((hold.point, hold.slot), None)
+        self._ask(hold.slot, hold.point, math.nan, math.inf)
+        self._proceed(hold, State.TIMEOUT, wall, code, None, **places)
+
+    def _waits(self, hold: Hold, now: float, wall: float) -> bool:
+        """Whether its write waits for its turn; it has to follow only from when that went out."""
+        turn = self._turn(hold.point, now)
+        if not turn.waiting:
+            if hold.waits:
+                hold.waits = False
+                self._proceed(hold, State.EXECUTING, wall)
+            return False
+        hold.wins = now
+        point, left = hold.point, turn.at - now
+        if turn.at > hold.last:
+            self._give_up(hold, wall, turn.code, point=point, wait=span(left))
+        elif not hold.waits and left > TELL:
+            hold.waits, due = True, wall + left
+            self._proceed(hold, State.EXECUTING, wall, turn.code, due, point=point, wait=span(left))
+        return True
 
     def _await_proof(self, hold: Hold, subject: Subject, now: float, wall: float) -> None:
         output = subject.output
@@ -271,7 +288,7 @@ class Commands:
             seen = float(self._image.target[subject.ordinal])
         independent = output.feedback is not None or subject.point.role is Role.SETPOINT
         there = abs(seen - hold.value) <= max(output.tolerance, 1e-9)
-        if there and independent and _moved(hold, seen):
+        if there and independent and hold.moved(seen):
             self._proceed(hold, State.VERIFIED, wall)
             return
         if there and not independent:
@@ -304,12 +321,15 @@ class Commands:
         return ""
 
     def _proceed(
-        self, hold: Hold, state: State, wall: float, code: str = "", **places: object
-    ) -> None:
+        self, hold: Hold, state: State, wall: float, code: str = "", due: float | None = None,
+        **places: object,
+    ) -> None:  # fmt: skip
         hold.pending = state is State.EXECUTING
         present = self._admission.present(self._subjects[hold.point])
         text = TEXTS[code].format(**places) if code else None
-        self._update(hold.id, state, code, text, _number(present), wall)
+        self._update(
+            hold.id, state=state, code=code, text=text, feedback=_number(present), ts=wall, due=due
+        )
 
     def _end(
         self, hold: Hold, code: str, by: Answer | None = None, *, wall: float = math.nan
@@ -320,13 +340,12 @@ class Commands:
         state = State.SUPERSEDED if code == "superseded" else State.REVERTED
         text = TEXTS[code].format(by=by.id if by else "")
         present = _number(self._admission.present(self._subjects[hold.point]))
-        self._update(hold.id, state, code, text, present, by.ts if by else wall)
+        ts = by.ts if by else wall
+        self._update(hold.id, state=state, code=code, text=text, feedback=present, ts=ts)
 
-    def _update(
-        self, id: str, state: State, code: str, text: Text | None, feedback: float | None, ts: float
-    ) -> None:
+    def _update(self, id: str, **changes: Any) -> None:
         if (answer := self._accepted.get(id)) is not None:
-            answer = replace(answer, state=state, code=code, text=text, feedback=feedback, ts=ts)
+            answer = replace(answer, **{"due": None} | changes)
             self._accepted[id] = answer
             self._say(answer)
 
@@ -375,10 +394,7 @@ class Commands:
         held = {hold.id for hold in self._holds.values()}
         recent = set(list(self._accepted)[-RETAINED_KEPT:]) | held
         return {
-            "holds": [
-                {k: _number(v) if isinstance(v, float) else v for k, v in asdict(hold).items()}
-                for hold in self._holds.values()
-            ],
+            "holds": [hold.as_json() for hold in self._holds.values()],
             "answers": [a.as_json() for id, a in self._accepted.items() if id in recent],
         }
 
@@ -393,11 +409,7 @@ class Commands:
             answer = answer_from_json(data)
             self._accepted[answer.id] = answer
         for data in (kept or {}).get("holds", ()):
-            hold = Hold(**data)
-            hold.expires = math.inf if data["expires"] is None else data["expires"]
-            hold.began = math.nan if data["began"] is None else data["began"]
-            hold.wins, hold.asked = math.nan, now
-            self._resume(hold, now, wall, known)
+            self._resume(hold_from_json(data, now), now, wall, known)
 
     def _resume(self, hold: Hold, now: float, wall: float, known: bool) -> None:
         answer = self._accepted[hold.id]
@@ -412,20 +424,14 @@ class Commands:
             self._admission.bounds(subject, hold.value)
         except Rejected as refusal:
             text = TEXTS[code or "authority"].format()
-            self._update(hold.id, State.REVERTED, code or "authority", refusal.text or text,
-                         None, wall)  # fmt: skip
+            why = {"code": code or "authority", "text": refusal.text or text}
+            self._update(hold.id, state=State.REVERTED, feedback=None, ts=wall, **why)
             return
         if code:
             self._subjects[hold.point] = subject
             self._end(hold, code, wall=wall)
             return
         self._begin(hold, subject)
-
-
-def _moved(hold: Hold, seen: float) -> bool:
-    """Whether at least half the way was made: a stuck valve is within tolerance of a small step."""
-    way = abs(hold.value - hold.began)
-    return math.isnan(way) or abs(seen - hold.value) <= max(way / 2, 1e-9)
 
 
 def _number(value: float) -> float | None:

@@ -99,10 +99,11 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command has come to. `code` says why it was refused or reverted, else "".
+    """What a command has come to. `code` says why it was refused, waits or reverted, else "".
 
-    `ts` and `until` (end of the lease, None for none) are wall seconds. `feedback` is the present
-    value that was compared. `via` is "mqtt", "bms" or "local", `by` the person.
+    `ts`, `until` (end of the lease, None for none) and `due` (when a write that waits goes out) are
+    wall seconds. `feedback` is the present value that was compared. `via` is "mqtt", "bms" or
+    "local", `by` the person.
     """
 
     id: str
@@ -121,6 +122,7 @@ class Answer:
     ts: float
     duplicate: bool = False
     dry_run: bool = False
+    due: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For `cmdack`, the journal (`ts` in ms) and the local API (`t` in seconds)."""
@@ -131,6 +133,7 @@ class Answer:
             "by": self.by, "role": self.role, "via": self.via, "feedback": self.feedback,
             "until": self.until, "reason": self.reason, "ts": round(self.ts * 1000),
             "t": self.ts, "duplicate": self.duplicate, "dry_run": self.dry_run,
+            "due": self.due,
         }  # fmt: skip
 
 
@@ -141,7 +144,7 @@ def answer_from_json(data: Mapping[str, Any]) -> Answer:
         data["id"], data["point"], data["op"], data["value"], State(data["state"]), data["code"],
         None if text is None else Text(text["zh"], text["en"]), data["by"], data["role"],
         data["via"], data["feedback"], data["until"], data["reason"], data["t"],
-        data["duplicate"], data["dry_run"],
+        data["duplicate"], data["dry_run"], data.get("due"),
     )  # fmt: skip
 
 
@@ -240,6 +243,15 @@ TEXTS: Final[Mapping[str, Text]] = {
         "{point} 应为 {value:g}, 反馈 {present}", "{point} should be {value:g}, feedback {present}"
     ),
     "NO_FEEDBACK": Text("{point} 的反馈不可用", "the feedback of {point} is not usable"),
+    "WRITES_SPENT": Text(
+        "{point} 24 小时内的写入次数已满 (保护 EEPROM), {wait}后才能再写",
+        "{point} was written as often in 24 h as its EEPROM should be; it can be written again "
+        "in {wait}",
+    ),
+    "WRITE_INTERVAL": Text(
+        "{point} 刚写过 (write_interval), {wait}后才能再写",
+        "{point} was written a moment ago (write_interval); it can be written again in {wait}",
+    ),
     "lease_end": Text("授权到期", "the lease is over"),
     "release": Text("已由人释放", "released by a person"),
     "local_takeover": Text("现场接管", "taken over on site"),

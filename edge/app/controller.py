@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+from edge.admission import Turn
 from edge.app import retain
 from edge.app.bms import bms_server
 from edge.app.health import Health
@@ -113,7 +114,7 @@ class Controller:
         self.uplinks = Uplinks(self)
         self.commands = Commands(
             site, self.scan.image, session=self.uplinks.boot, ask=self.scan.ask,
-            answer=self._answered,
+            answer=self._answered, turn=self._writable,
         )  # fmt: skip
         self.bms = bms_server(self)
         self.view = AppView(self, kinds)
@@ -313,6 +314,15 @@ class Controller:
         )  # fmt: skip
         self.recorded = self.journal.add("command", answer.as_json())
         retain.save_commands(self.journal, self.commands)
+
+    def _writable(self, point: str, now: float) -> Turn:
+        """When an output may be written, as far as its budget goes."""
+        device = self.site.points[self.scan.index[point]].device
+        for runner in self.buses.values():
+            if device in runner.devices:
+                at, spent, waiting = runner.turn(point, now)
+                return Turn(at, "WRITES_SPENT" if spent else "WRITE_INTERVAL", waiting)
+        return Turn()
 
     def _keep(self) -> None:
         retain.save(self.journal, self.clock, self.scan)

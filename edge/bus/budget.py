@@ -5,6 +5,7 @@ Kept over restarts by the app. Asked by the mailbox, counted by what carries its
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -31,14 +32,18 @@ class Budget:
 
     def free_at(self, now: float) -> float:
         """When it may be written again; says so, once, when that is tomorrow."""
-        free = self._last + self._interval
-        if self._today is None or len(self._today) < EEPROM_WRITES:
-            return free
-        renewed = self._today[-EEPROM_WRITES] + DAY
-        if renewed > now and not self._told:
+        free, spent = self.free(now)
+        if spent and not self._told:
             self._told = True
             self._events.emit(WRITES_SPENT, point=self._point, most=EEPROM_WRITES)
-        return max(free, renewed)
+        return free
+
+    def free(self, now: float) -> tuple[float, bool]:
+        """When it may be written again, and whether its day is spent; nobody is told."""
+        free, renewed = self._last + self._interval, -math.inf
+        if self._today is not None and len(self._today) >= EEPROM_WRITES:
+            renewed = self._today[-EEPROM_WRITES] + DAY
+        return max(free, renewed), renewed > now
 
     def spend(self, now: float) -> None:
         """Count a write that goes out now."""

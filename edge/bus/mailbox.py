@@ -91,6 +91,13 @@ class Mailbox:
         """When the next waiting letter may be tried, inf when there is none."""
         return min((self._due(x, now) for x in self.letters.values()), default=math.inf)
 
+    def waits(self, point: str, now: float) -> bool:
+        """Whether a write of a point waits for its budget, and for nothing else."""
+        letter = self.letters.get(point)
+        if letter is None or letter.urgent or letter.unsure or self._parked(letter):
+            return False
+        return letter.retry_at <= now < self._free_at(point, now)
+
     def done(self, letter: Letter) -> None:
         """Forget a letter, unless a newer one took its place meanwhile."""
         if self.letters.get(letter.write.point) is letter:

@@ -116,6 +116,10 @@ class BusRunner:
         """When a silent device is asked next; inf for one that is not silent."""
         return self._devices.next_try(self.devices[device])
 
+    def turn(self, point: str, now: float) -> tuple[float, bool, bool]:
+        """When a point may be written, whether its day is spent, and whether a write waits."""
+        return *self.budgets[point].free(now), self.mailbox.waits(point, now)
+
     def retry(self, device: str | None = None) -> tuple[bool, list[str]]:
         """Connect, and ask silent devices, now; whether either waited, and which devices."""
         return self.pause.end(), self._devices.retry(device)

@@ -146,10 +146,10 @@ def _follow(client: Client, point: Shown, answer: Json) -> int:
     """Print each new state until the last one; leaving early does not stop the command."""
     deadline = time.monotonic() + WAIT
     impatient = time.monotonic() + PATIENCE
-    said = ""
+    said = code = ""
     while True:
-        if answer["state"] != said:
-            said = answer["state"]
+        if (answer["state"], answer.get("code", "")) != (said, code):
+            said, code = answer["state"], answer.get("code", "")
             say(_state(answer, point))
         if said in FINAL:
             return OK if said in DONE else REFUSED
@@ -175,6 +175,8 @@ def _state(answer: Json, point: Shown) -> Text:
         "code": answer.get("code", ""),
     }
     template = STATES.get(answer["state"])
+    if answer["state"] in REASONED and answer.get("text"):
+        template = REASONED[answer["state"]]
     return template.format(**places) if template else Text(answer["state"], answer["state"])
 
 
@@ -205,4 +207,8 @@ STATES = {
     "SUPERSEDED": Text("被后来的命令取代", "superseded by a later command"),
     "CANCELLED": Text("已取消", "cancelled"),
     "REVERTED": Text("已交还自动: {reason}", "given back to automatic: {reason}"),
+}
+REASONED = {  # where the controller says why
+    "EXECUTING": Text("等待写入: {reason} [{code}]", "waiting to be written: {reason} [{code}]"),
+    "TIMEOUT": Text("未执行: {reason} [{code}]", "not done: {reason} [{code}]"),
 }

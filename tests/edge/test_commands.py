@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.admission import Turn
+from edge.clock import Clock
 from edge.commands import Answer, Commands, State
 from edge.envelope import TEXTS
 from edge.image import quality
@@ -569,3 +571,105 @@ def test_every_code_has_both_texts() -> None:
         assert text.zh != text.en, code
         places = [{p.split("}")[0].split(":")[0] for p in t.split("{")[1:]} for t in text]
         assert places[0] == places[1], code
+
+
+class Rationed(Plant):
+    """A plant whose lamp is written only when a test lets it: `turn` is what its budget says."""
+
+    def __init__(self, kept: dict[str, Any] | None = None, **fields: Any) -> None:
+        super().__init__(kept, **fields)
+        self.turn = Turn()
+        self.commands = Commands(
+            self.site, self.image, session=BOOT, ask=self._ask, answer=self.answers.append,
+            turn=lambda point, now: self.turn if point == "lamp.level" else Turn(),
+        )  # fmt: skip
+
+    def wait(self, seconds: float, code: Any = "WRITE_INTERVAL", *, told: bool = True) -> None:
+        """Nothing is written for so long; once asked for, a write stands in line."""
+        self.turn = Turn(self.now + seconds, code, told)
+
+    def run(self, seconds: float, step: float = 0.5) -> None:
+        held = self.get("lamp.level")
+        for _ in range(round(seconds / step)):
+            if self.now >= self.turn.at:
+                self.turn = Turn()
+            super().run(step, step)
+            if self.turn.waiting:  # the lamp shows what it was given before
+                self.set("lamp.level", held)
+
+
+def test_a_command_whose_write_waits_is_not_one_that_did_not_follow() -> None:
+    """It is executing, says why and until when, and has its time to follow from then on."""
+    plant = Rationed()
+    plant.wait(45, told=False)
+    answer = plant.local("lamp.level", 50.0)
+    assert answer.state is State.ACCEPTED
+    plant.wait(45)
+    plant.run(30)
+    assert plant.course(answer.id)[2:] == ["EXECUTING", "EXECUTING WRITE_INTERVAL"]
+    waits = plant.answers[-1]
+    assert waits.due == pytest.approx(WALL + 45)
+    assert waits.text is not None
+    assert waits.text.en.endswith("it can be written again in 44 s")
+    plant.run(60)
+    assert plant.course(answer.id)[4:] == ["EXECUTING", "WRITTEN_UNVERIFIED"]
+    assert plant.answers[-1].due is None
+
+
+def test_a_write_that_goes_out_after_a_moment_is_not_told_of() -> None:
+    """Every second command within a second would be answered twice as often."""
+    plant = Rationed()
+    answer = plant.local("lamp.level", 50.0)
+    plant.wait(1.0)
+    plant.run(30)
+    assert plant.course(answer.id)[2:] == ["EXECUTING", "WRITTEN_UNVERIFIED"]
+
+
+def test_a_command_that_could_only_be_written_when_it_is_over_is_refused() -> None:
+    """With the sentence why and when it would be possible; longer than its lease or its expiry."""
+    plant = Rationed()
+    plant.wait(2 * 3600, "WRITES_SPENT", told=False)
+    answer = plant.local("lamp.level", 50.0, lease_s=1800.0)
+    assert (answer.state, answer.code) == (State.REJECTED, "WRITES_SPENT")
+    assert answer.text is not None
+    assert answer.text.en.endswith("it can be written again in 120 min")
+    assert plant.local("lamp.level", 50.0, expires=WALL + 60).code == "WRITES_SPENT"
+    plant.wait(90, told=False)
+    assert plant.local("lamp.level", 50.0, expires=WALL + 60).code == "WRITE_INTERVAL"
+    assert plant.local("lamp.level", 50.0, expires=WALL + 100).state is State.ACCEPTED
+    plant.wait(2 * 3600, "WRITES_SPENT", told=False)
+    assert plant.local("lamp.level", None).state is State.ACCEPTED  # letting go is always possible
+    assert plant.local("lamp.level", 50.0, expires=WALL + 60).state is State.REJECTED
+    assert plant.commands.refusal("lamp.level", 50.0, "zhangsan", plant.now) == "WRITES_SPENT"
+
+
+def test_what_the_output_was_given_already_needs_no_write() -> None:
+    """A day that is spent refuses nobody who asks for the value that stands."""
+    plant = Rationed()
+    plant.wait(2 * 3600, "WRITES_SPENT", told=False)
+    assert plant.local("lamp.level", 30.0).state is State.ACCEPTED
+
+
+def test_a_write_that_turns_out_to_wait_too_long_ends_its_command() -> None:
+    """It was possible when it was accepted; now it must not act hours later."""
+    plant = Rationed()
+    answer = plant.local("lamp.level", 50.0, expires=WALL + 60)
+    plant.wait(5 * 3600, "WRITES_SPENT")
+    plant.run(5)
+    assert plant.course(answer.id)[2:] == ["EXECUTING", "TIMEOUT WRITES_SPENT"]
+    assert math.isnan(plant.image.request[Slot.LOCAL - 1, plant.ordinal("lamp.level")])
+    assert plant.commands.holds(Clock(monotonic=lambda: 0.0)) == {}
+
+
+def test_a_waiting_command_goes_on_after_a_restart() -> None:
+    """Until when its write made sense is kept with it."""
+    plant = Rationed()
+    answer = plant.local("lamp.level", 50.0, expires=WALL + 100)
+    plant.wait(80)
+    plant.run(5)
+    kept = json.loads(json.dumps(plant.commands.retain()))
+    successor = Rationed()
+    successor.commands.restore(kept, successor.now + 10, successor.wall + 10)
+    successor.wait(200)
+    successor.run(5)
+    assert successor.course(answer.id)[-1] == "TIMEOUT WRITE_INTERVAL"

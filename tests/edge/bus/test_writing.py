@@ -336,3 +336,38 @@ def test_a_refused_protection_gives_back_what_it_took() -> None:
     assert (budget.count, budget.free_at(200.0)) == (EEPROM_WRITES, DAY)
     budget.spend(300.0)
     assert budget.free_at(300.0) == 1.0 + DAY
+
+
+def test_whether_a_write_waits_for_its_budget_can_be_asked() -> None:
+    """Not one that is under way, and not one whose device is silent."""
+
+    async def main() -> None:
+        case = Case(1, outputs={P0: output(write_interval=30.0)})
+        async with case:
+            await asyncio.sleep(2.3)
+            assert case.runner.turn(P0, now())[1:] == (False, False)
+            case.put(P0, 7.0)
+            await asyncio.sleep(0.002)
+            assert not case.runner.turn(P0, now())[2]  # under way
+            sent = now()
+            await asyncio.sleep(1.0)
+            case.put(P0, 8.0)
+            at, spent, waits = case.runner.turn(P0, now())
+            assert (round(at - sent), spent, waits) == (30, False, True)
+            case.line.mood["d0"] = "silent"
+            await asyncio.sleep(10.0)
+            assert not case.runner.turn(P0, now())[2]
+
+    run_virtual(main)
+
+
+def test_to_ask_when_a_day_is_over_tells_nobody_that_it_is_spent() -> None:
+    """That is told when a write has to wait for it."""
+    budget = Budget(P0, output(eeprom=True), events := Events())
+    for k in range(EEPROM_WRITES):
+        assert budget.free(float(k)) == (budget.free_at(float(k)), False)
+        budget.spend(float(k))
+    assert budget.free(20.0) == (DAY, True)
+    assert events.counts["writes-spent"] == 0
+    assert budget.free_at(20.0) == DAY
+    assert events.counts["writes-spent"] == 1
