@@ -11,6 +11,7 @@ from edge.blocks.booster import BOOSTER
 from edge.blocks.conditioning import CONDITIONING
 from edge.blocks.daylight import DAYLIGHT
 from edge.blocks.dry_run import DRY_RUN
+from edge.blocks.irrigation import IRRIGATION
 from edge.blocks.kind import Kind
 from edge.blocks.logic import HYSTERESIS, SCALE, VALUE
 from edge.blocks.pid import PID
@@ -26,7 +27,7 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         VALUE, DELAY, HYSTERESIS, SCALE, CONDITIONING, RAMP, PID, SCHEDULE, DAYLIGHT, VALVE,
-        BOOSTER, ZONE_LOSS, SUMP, DRY_RUN,
+        BOOSTER, ZONE_LOSS, SUMP, DRY_RUN, IRRIGATION,
     )
 }  # fmt: skip
 """What `block:` may name in `rules:`; `value` is the kind of `value: <expression>`."""

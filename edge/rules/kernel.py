@@ -27,6 +27,7 @@ from edge.blocks.booster import booster_step
 from edge.blocks.conditioning import conditioning_step
 from edge.blocks.daylight import daylight_step
 from edge.blocks.dry_run import dry_run_step
+from edge.blocks.irrigation import irrigation_step
 from edge.blocks.logic import hysteresis_step, scale_step, value_step
 from edge.blocks.operators import (
     absolute,
@@ -162,6 +163,8 @@ def walk(
             sump_step(v, q, ops, o, n, par, p, st, s, now, dt)
         elif op == 36:
             dry_run_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 37:
+            irrigation_step(v, q, ops, o, n, par, p, st, s, now, dt)
         else:
             raise ValueError("unknown kind in the program")
 

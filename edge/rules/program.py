@@ -24,7 +24,7 @@ OPCODES: tuple[str, ...] = (
     "div", "neg", "abs", "min", "max",
     "value", "delay", "hysteresis", "scale", "conditioning", "ramp", "pid",
     "interlock", "trip", "limit", "condition", "schedule", "daylight", "valve",
-    "booster", "zone_loss", "sump", "dry_run",
+    "booster", "zone_loss", "sump", "dry_run", "irrigation",
 )  # fmt: skip
 """An operator's or kind's place is its opcode; the kernel's chain has the same numbers."""
 

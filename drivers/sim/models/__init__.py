@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from drivers.sim.models.booster import Booster
 from drivers.sim.models.drainage import Sump
 from drivers.sim.models.fire import FireMain
+from drivers.sim.models.irrigation import Irrigation
 from drivers.sim.models.lighting import Lobby
 from drivers.sim.models.model import Model
 from drivers.sim.models.panel import IoModule
@@ -22,5 +23,6 @@ MODELS: Mapping[str, Callable[..., Model]] = {
     "io": IoModule,
     "fire_main": FireMain,
     "sump": Sump,
+    "irrigation": Irrigation,
 }
 """By the name that a site, a scenario or a plant calls them; arguments are the model's own."""
