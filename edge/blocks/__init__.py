@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from edge.blocks.alarming import CONDITION, LIMIT
 from edge.blocks.booster import BOOSTER
+from edge.blocks.calendar import CALENDAR, CLOCK
 from edge.blocks.conditioning import CONDITIONING
+from edge.blocks.dali import ANALOG_DIMMER, DALI
 from edge.blocks.daylight import DAYLIGHT
+from edge.blocks.daylight_open import DAYLIGHT_OPEN
 from edge.blocks.dry_run import DRY_RUN
 from edge.blocks.irrigation import IRRIGATION
 from edge.blocks.kind import Kind
+from edge.blocks.lamp_power import LAMP_POWER
 from edge.blocks.logic import HYSTERESIS, SCALE, VALUE
+from edge.blocks.occupancy import OCCUPANCY
+from edge.blocks.photocell import PHOTOCELL
 from edge.blocks.pid import PID
 from edge.blocks.protection import INTERLOCK, TRIP_KIND
 from edge.blocks.ramp import RAMP
@@ -28,9 +34,12 @@ KINDS: dict[str, Kind] = {
     for kind in (
         VALUE, DELAY, HYSTERESIS, SCALE, CONDITIONING, RAMP, PID, SCHEDULE, DAYLIGHT, VALVE,
         BOOSTER, ZONE_LOSS, SUMP, DRY_RUN, IRRIGATION,
+        DAYLIGHT_OPEN, PHOTOCELL, OCCUPANCY, DALI, ANALOG_DIMMER, LAMP_POWER,
     )
 }  # fmt: skip
 """What `block:` may name in `rules:`; `value` is the kind of `value: <expression>`."""
 
-INTERNAL: dict[str, Kind] = {kind.name: kind for kind in (INTERLOCK, TRIP_KIND, LIMIT, CONDITION)}
-"""What interlocks and alarms are compiled to; not for `rules:`."""
+INTERNAL: dict[str, Kind] = {
+    kind.name: kind for kind in (INTERLOCK, TRIP_KIND, LIMIT, CONDITION, CALENDAR, CLOCK)
+}
+"""What interlocks, alarms, calendars and the clock are compiled to; not for `rules:`."""

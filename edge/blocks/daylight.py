@@ -22,18 +22,17 @@ from edge.blocks.kind import (
     Target,
     usable,
 )
-from edge.blocks.output import ACTUAL, DECIDED, RESULT, ask, held_by_other, present
+from edge.blocks.lamps import START_WAIT, Percent, lost, taken
+from edge.blocks.output import RESULT, ask
 from edge.blocks.pid import clip
 from edge.blocks.ramp import toward
 from edge.blocks.timing import ROUNDING, lasted
 from edge.image.image import Bits, Floats, Index
-from edge.image.quality import BAD, NEVER, OVERRIDDEN
+from edge.image.quality import NEVER
 from edge.image.slots import Slot
 from edge.schema.model import Model, Refusal
 from edge.schema.units import Duration, Quantity
 from edge.text import Text
-
-Percent = Annotated[float, Quantity("%")]
 
 
 class Daylight(Model):
@@ -80,13 +79,11 @@ class Daylight(Model):
 
 OFF, LIT, HELD, FALLBACK, NO_RESPONSE, FOLLOWING, WAITING = range(7)
 
-GONE = BAD ^ NEVER  # the device does not answer, other than: it was never read
 LONGEST_OFF_HOLD = 7200.0  # s: slow clouds double the hold up to this
 RELIGHT = 1800.0  # s: off for less than this was too early
 MOVED = 30.0  # %: after such a change of level the reading must have changed too
 RESPONSE = 0.03  # of full_output: a tenth of what 30 % of the lamps give
 FAR = 0.15  # of the setpoint: nearer than this a constant reading is the loop's success
-START_WAIT = 30.0  # s for the first read-back; an output that has none starts without
 
 _STATE, _LEVEL, _SEEN, _LUX, _SETPOINT, _FALLBACK = range(RESULT, RESULT + 6)
 (_FULL, _MINIMUM, _GAIN, _CYCLE, _FILTER, _DEADBAND, _UP, _DOWN, _OFF_RATIO, _OFF_HOLD, _ON_RATIO,
@@ -106,11 +103,10 @@ def daylight_step(
     somebody else holds it, and after its device was lost.
     """
     q[ops[o + _STATE]] = 0
-    if q[ops[o + ACTUAL]] & GONE != 0:
-        st[s + _LOST] = 1.0
+    if lost(q, ops, o, st, s + _LOST):
         v[ops[o + _STATE]] = WAITING
         return  # the request stays as it is
-    other = taken(v, q, ops, o, st, s, dt)
+    other = taken(v, q, ops, o, st, s + _LOST, dt)
     if isnan(st[s + _U]) and isnan(other):
         if not lasted(st, s + _WAIT, True, now, START_WAIT):
             v[ops[o + _STATE]] = WAITING
@@ -129,20 +125,6 @@ def daylight_step(
     q[ops[o + _LEVEL]] = 0
     v[ops[o + _SEEN]] = st[s + _EF]
     q[ops[o + _SEEN]] = q[ops[o + _LUX]] if good else q[ops[o + _LUX]] | NEVER
-
-
-def taken(v: Floats, q: Bits, ops: Index, o: int, st: Floats, s: int, dt: float) -> float:
-    """The level to take over because the output is not ours at this moment; NaN when it is."""
-    actual = ops[o + ACTUAL]
-    readable = usable(v, q, actual)
-    if st[s + _LOST] == 1.0 and readable:
-        st[s + _LOST] = 0.0
-        return float(v[actual])
-    if readable and q[actual] & OVERRIDDEN != 0:
-        return float(v[actual])
-    if dt == 0.0 or held_by_other(v, ops, o) or isnan(v[ops[o + DECIDED]]):
-        return present(v, q, ops, o)
-    return nan
 
 
 def adopt(level: float, par: Floats, p: int, st: Floats, s: int, now: float) -> None:

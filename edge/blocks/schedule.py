@@ -15,8 +15,9 @@ from math import inf, isnan, nan
 from typing import Annotated, Literal, Self, TypeVar, cast
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from edge.blocks.calendar import Calendar, CalendarDate, refuse_both
 from edge.blocks.kind import Agenda, Example, Kind, Place, Published, Target, usable
 from edge.blocks.output import RESULT, ask
 from edge.blocks.sun import SunEvent, sun_event
@@ -88,18 +89,6 @@ def _clock_time(text: str) -> str:
     return text
 
 
-def _date(value: object) -> object:
-    try:
-        return date.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError:
-        raise Refusal(
-            Text(
-                f'"{value}" 不是日期; 应写如 2026-10-01',
-                f'"{value}" is no date; write it like 2026-10-01',
-            )
-        ) from None
-
-
 def _month_day(text: str) -> str:
     try:
         date.fromisoformat(f"2024-{text}")  # a leap year: 02-29 may stand here
@@ -116,9 +105,6 @@ def _month_day(text: str) -> str:
 TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
 ClockTime = Annotated[str, AfterValidator(_clock_time)]
 MonthDay = Annotated[str, AfterValidator(_month_day)]
-CalendarDate = Annotated[
-    date, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date"})
-]
 
 
 class Entry(Model):
@@ -174,27 +160,30 @@ class Schedule(Model):
 
     `output` may be left out: then the value is only shown as the point of the rule. On a date of
     `holidays` the entries that name `holiday` apply (of the season, else of the week); where none
-    does, the holiday is a Sunday. A weekend date of `workdays` (调休) runs as a Monday.
+    does, the holiday is a Sunday. A weekend date of `workdays` (调休) runs as a Monday. `calendar`
+    names one of the site's `calendars:`, whose dates are added.
     """
 
     output: Annotated[str | None, Target()] = None
     unit: Annotated[str, AfterValidator(canonical)] = ""
     entries: tuple[Entry, ...] = Field(min_length=1)
     seasons: tuple[Season, ...] = ()
+    calendar: str | None = None
     holidays: tuple[CalendarDate, ...] = ()
     workdays: tuple[CalendarDate, ...] = ()
 
     @model_validator(mode="after")
-    def _both(self) -> Self:
-        for day in self.workdays:
-            if day in self.holidays:
-                raise Refusal(
-                    Text(
-                        f"{day} 既是节假日又是调休工作日",
-                        f"{day} is both a holiday and a swapped workday",
-                    )
-                )
+    def _one_or_the_other(self) -> Self:
+        refuse_both(self.holidays, self.workdays)
         return self
+
+    def on(self, calendar: Calendar) -> Schedule:
+        """The schedule with the calendar's dates; where both say something, its own stay."""
+        holidays = {*self.holidays, *calendar.holidays} - {*self.workdays}
+        workdays = {*self.workdays, *calendar.workdays} - {*self.holidays}
+        return self.model_copy(
+            update={"holidays": tuple(sorted(holidays)), "workdays": tuple(sorted(workdays))}
+        )
 
 
 def step_schedule(

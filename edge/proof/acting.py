@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import AfterValidator
+
+from edge.proof.case import local_time
 from edge.proof.stage import Stage
 from edge.schema.arguments import arguments
 from edge.schema.model import Refusal
 from edge.schema.units import Duration
 from edge.text import Text
+
+LocalTime = Annotated[str, AfterValidator(local_time)]
 
 
 class Acting:
@@ -106,6 +111,12 @@ class Acting:
         if forget:
             self._stage.forget()
         await self._stage.start()
+
+    def clock(self, to: LocalTime | None = None, trusted: bool = True) -> None:
+        """The wall clock is set `to` the site's local time, and is trusted or not."""
+        if to is not None:
+            self._stage.set_clock(to)
+        self._stage.trusted = trusted
 
     def bug(self, program: str) -> None:
         """A rule of the program `control` or `protect` raises from now on."""

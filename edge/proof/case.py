@@ -24,7 +24,7 @@ from edge.text import Text
 SUFFIX = ".test.yaml"
 
 
-def _local_time(text: str) -> str:
+def local_time(text: str) -> str:
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -49,14 +49,15 @@ class Step(Model):
 
 class Given(Model):
     """What there is before the first step. `wall` is the site's local time at t = 0, which is
-    `settle` after the start; `silent` devices do not answer from the start on. `site` is "" for
-    the site beside the file."""
+    `settle` after the start; `silent` devices do not answer from the start on; a clock that is
+    not `trusted` was never synchronised. `site` is "" for the site beside the file."""
 
     site: str = ""
-    wall: Annotated[str, AfterValidator(_local_time)] = "2026-03-20 10:00:00"
+    wall: Annotated[str, AfterValidator(local_time)] = "2026-03-20 10:00:00"
     settle: Duration = 60.0
     equipment: Mapping[str, Mapping[str, Any]] = {}
     silent: tuple[str, ...] = ()
+    trusted: bool = True
 
 
 class Case(Model):

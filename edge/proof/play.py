@@ -93,6 +93,7 @@ class Played:
         )
         self._wall = start.timestamp() - self.settle
         self.stage.line.silent.update(given.silent)
+        self.stage.trusted = given.trusted
         self._acting = Acting(self.stage)
         self.seeing = Seeing(self.stage, self.settle, self._wall)
         checked = Check(scenario, names(self.stage.site))

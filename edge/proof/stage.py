@@ -12,8 +12,10 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -85,6 +87,8 @@ class Stage:
         self.rig = WatchedRig(models)
         self.line = Line()
         self._wall, self._folder = wall, folder
+        self.trusted = True  # whether the wall clock is synchronised
+        self._ahead = 0.0  # s by which somebody has set it
         self.site: Site = load_site(site, {**drivers, "sim": sim_kind(self.rig, self.line)}, KINDS)
         used = {d.config.model for b in self.site.buses for d in b.devices if b.kind.name == "sim"}
         self.rig.models = {name: model for name, model in models.items() if name in used}
@@ -108,12 +112,22 @@ class Stage:
             raise Refusal(Text("控制器尚未启动", "no controller has started yet"))
         return self._controller
 
+    def wall(self) -> float:
+        """The wall clock, as it was set last."""
+        return self._wall() + self._ahead
+
+    def set_clock(self, local: str) -> None:
+        """Set the wall clock to a local time of the site, "2026-10-10 07:00:00"."""
+        zone = ZoneInfo(self.site.timezone)
+        wanted = datetime.fromisoformat(local).replace(tzinfo=zone).timestamp()
+        self._ahead += wanted - self.wall()
+
     # The controller.
 
     async def start(self) -> None:
         """Build a controller on what its predecessor kept, and wait for its first scan."""
         loop = asyncio.get_running_loop()
-        clock = Clock(monotonic=loop.time, wall=self._wall, trusted=lambda: True)
+        clock = Clock(monotonic=loop.time, wall=self.wall, trusted=lambda: self.trusted)
         self._controller = controller = build(
             self.site, state=self._folder / "state", socket=self._folder / "edge.sock",
             clock=clock, threaded=False,

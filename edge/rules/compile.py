@@ -53,6 +53,8 @@ def compile_site(site: Site, kinds: Mapping[str, Kind]) -> Programs:
         else:
             _rule(protect, item, kinds, site)
     _trips(protect, site, kinds)
+    for rule in site.watches:
+        _rule(control, rule, INTERNAL, site)
     for rule in later:
         _rule(control, rule, kinds, site)
     conditions = [_alarm(alarm, item) for item in site.alarms]

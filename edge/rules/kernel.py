@@ -24,11 +24,16 @@ from numpy.typing import NDArray
 import edge.blocks
 from edge.blocks.alarming import condition_step, limit_step
 from edge.blocks.booster import booster_step
+from edge.blocks.calendar import calendar_step, clock_step
 from edge.blocks.conditioning import conditioning_step
+from edge.blocks.dali import analog_dimmer_step, dali_step
 from edge.blocks.daylight import daylight_step
+from edge.blocks.daylight_open import daylight_open_step
 from edge.blocks.dry_run import dry_run_step
 from edge.blocks.irrigation import irrigation_step
+from edge.blocks.lamp_power import lamp_power_step
 from edge.blocks.logic import hysteresis_step, scale_step, value_step
+from edge.blocks.occupancy import occupancy_step
 from edge.blocks.operators import (
     absolute,
     add,
@@ -50,6 +55,7 @@ from edge.blocks.operators import (
     subtract,
     unequal,
 )
+from edge.blocks.photocell import photocell_step
 from edge.blocks.pid import pid_step
 from edge.blocks.protection import interlock_step, trip_step
 from edge.blocks.ramp import ramp_step
@@ -165,6 +171,22 @@ def walk(
             dry_run_step(v, q, ops, o, n, par, p, st, s, now, dt)
         elif op == 37:
             irrigation_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 38:
+            calendar_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 39:
+            clock_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 40:
+            daylight_open_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 41:
+            photocell_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 42:
+            occupancy_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 43:
+            dali_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 44:
+            analog_dimmer_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 45:
+            lamp_power_step(v, q, ops, o, n, par, p, st, s, now, dt)
         else:
             raise ValueError("unknown kind in the program")
 

@@ -25,6 +25,8 @@ OPCODES: tuple[str, ...] = (
     "value", "delay", "hysteresis", "scale", "conditioning", "ramp", "pid",
     "interlock", "trip", "limit", "condition", "schedule", "daylight", "valve",
     "booster", "zone_loss", "sump", "dry_run", "irrigation",
+    "calendar", "clock", "daylight_open", "photocell", "occupancy",
+    "dali", "analog_dimmer", "lamp_power",
 )  # fmt: skip
 """An operator's or kind's place is its opcode; the kernel's chain has the same numbers."""
 

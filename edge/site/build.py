@@ -17,6 +17,7 @@ from edge.driver import FieldDevice, Poll
 from edge.schema.model import Refusal
 from edge.schema.problem import Problem
 from edge.site.alarms import build_alarms, down, expand, of_device, upstream
+from edge.site.calendars import dated, watches
 from edge.site.files import Files, Source
 from edge.site.health import bus_points, link_points
 from edge.site.model import GrantOptions, Tls, UplinkOptions, ValueRule
@@ -73,6 +74,7 @@ class _Builder:
         self.amounts = Amounts()
         self.sources = Sources(parts.root)
         self.points: dict[str, Point] = {}
+        self.watches = tuple(watches(parts, kinds))
 
     def build(self) -> Site | None:
         parts = self.parts
@@ -115,6 +117,7 @@ class _Builder:
             outbox_age=parts.outbox.age,
             file=self.files.main,
             digest=self.files.digest(),
+            watches=tuple(watch.rule() for watch in self.watches),
             bms=self._bms(),
         )
 
@@ -168,6 +171,9 @@ class _Builder:
         for rule in self.parts.rules.values():
             for point in self._published(rule):
                 self._own(point, rule.source)
+        for watch in self.watches:
+            for point in watch.points():
+                self._own(point, watch.source)
         for id, interlock in self.parts.interlocks.items():
             self._own(_TRIPPED.of(id, interlock.options.name), interlock.source)
         for device in self.parts.devices.values():
@@ -258,9 +264,15 @@ class _Builder:
         )
 
     def _rules(self) -> Iterator[Rule]:
-        for id, rule in self.parts.rules.items():
+        parts = self.parts
+        for id, rule in parts.rules.items():
             self.sources.of["rules", id] = rule.source
-            yield Rule(id, rule.kind, rule.model, rule.source.key())
+            yield Rule(
+                id,
+                rule.kind,
+                dated(rule, parts.calendars, self.amounts.problems),
+                rule.source.key(),
+            )
 
     def _templates(self) -> dict[str, tuple[AlarmTemplate, Source]]:
         found: dict[str, tuple[AlarmTemplate, Source]] = {}
@@ -273,6 +285,8 @@ class _Builder:
         for id, device in self.parts.devices.items():
             brought = of_device(device, drives=self._drives(device), decides=id in decide)
             every += [(template, device.source) for template in brought]
+        for watch in self.watches:
+            every += [(template, watch.source) for template in watch.alarms()]
         every += [(down(bus.id), bus.source) for bus in self.parts.buses.values()]
         every += [(upstream(uplink.id), uplink.source) for uplink in self.parts.uplinks.values()]
         for template, source in every:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeGuard
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
+from edge.blocks.calendar import Calendar
 from edge.blocks.kind import Input, Source
 from edge.schema.model import Model, Refusal, Words
 from edge.schema.units import Duration, canonical
@@ -410,6 +411,7 @@ TABLES: Mapping[str, type[Model]] = {
     "rules": ValueRule,
     "interlocks": InterlockOptions,
     "alarms": AlarmOptions,
+    "calendars": Calendar,
     "annunciators": AnnunciatorOptions,
     "users": UserOptions,
     "commands": GrantOptions,

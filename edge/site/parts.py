@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from edge.blocks.calendar import Calendar
 from edge.blocks.kind import Kind
 from edge.driver import DriverKind
 from edge.schema.model import Model, Refusal
@@ -116,6 +117,7 @@ class Parts:
     users: dict[str, Record[UserOptions]] = field(default_factory=dict)
     commands: dict[str, Record[GrantOptions]] = field(default_factory=dict)
     uplinks: dict[str, Record[UplinkOptions]] = field(default_factory=dict)
+    calendars: dict[str, Record[Calendar]] = field(default_factory=dict)
     bms: Record[BmsOptions] | None = None
 
 
@@ -155,6 +157,7 @@ class _Reader:
             "interlocks": self._each("interlocks", self._record(InterlockOptions)),
             "alarms": self._each("alarms", self._record(AlarmOptions)),
             "annunciators": self._each("annunciators", self._record(AnnunciatorOptions)),
+            "calendars": self._each("calendars", self._record(Calendar)),
             "users": self._each("users", self._record(UserOptions), str),
             "commands": self._each("commands", self._record(GrantOptions), identifier),
             "uplinks": self._each("uplink", self._record(UplinkOptions)),

@@ -241,6 +241,7 @@ class Site:
     outbox_age: float
     file: Path
     digest: str  # sha256 over all files of the site
+    watches: tuple[Rule, ...] = ()  # of calendars and the clock; kinds of `INTERNAL`
     bms: Bms | None = None  # the controller's own Modbus server
 
     def index(self) -> dict[str, int]:

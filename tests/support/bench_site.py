@@ -11,6 +11,7 @@ from pydantic import Field
 
 from edge.blocks.kind import AlarmTemplate, AnyInput, Input, Kind, Known, Published, Source, Target
 from edge.blocks.logic import VALUE
+from edge.blocks.schedule import SCHEDULE
 from edge.driver import DriverKind, FieldDevice, Poll
 from edge.image.slots import Slot
 from edge.schema.model import Model
@@ -141,4 +142,4 @@ GROUP = Kind(
     publishes=lambda model: (Published("running", "", Text("运行数", "running")),),
     states=lambda _: 0,
 )
-KINDS = {kind.name: kind for kind in (FOLLOW, GROUP, VALUE)}
+KINDS = {kind.name: kind for kind in (FOLLOW, GROUP, VALUE, SCHEDULE)}

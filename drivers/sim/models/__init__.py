@@ -10,8 +10,12 @@ from collections.abc import Callable, Mapping
 from drivers.sim.models.booster import Booster
 from drivers.sim.models.drainage import Sump
 from drivers.sim.models.fire import FireMain
+<<<<<<< HEAD
 from drivers.sim.models.irrigation import Irrigation
 from drivers.sim.models.lighting import Lobby
+=======
+from drivers.sim.models.lighting import Garage, Lobby, Outdoor
+>>>>>>> d5a6e8f (Lighting: calendars as data, lamps by daylight from outside, photocell and presence, DALI and 0-10 V, what they use; the whole lighting day)
 from drivers.sim.models.model import Model
 from drivers.sim.models.panel import IoModule
 from drivers.sim.models.zones import ZoneNetwork
@@ -20,6 +24,8 @@ MODELS: Mapping[str, Callable[..., Model]] = {
     "booster": Booster,
     "zones": ZoneNetwork,
     "lobby": Lobby,
+    "garage": Garage,
+    "outdoor": Outdoor,
     "io": IoModule,
     "fire_main": FireMain,
     "sump": Sump,

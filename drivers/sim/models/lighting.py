@@ -1,6 +1,7 @@
-"""The sun, clouds, and rooms with lamps.
+"""The sun, clouds, and places with lamps: a lobby, a garage lane, a yard.
 
-Equations and constants are those of the acceptance scenarios.
+Equations and constants are those of the acceptance scenarios. Each place counts its energy and what
+two baselines would have used: always on at 100 %, and a time clock without dimming.
 """
 
 from __future__ import annotations
@@ -11,8 +12,18 @@ from math import pi, sin
 # Lobby.
 DAYLIGHT_FACTOR = 0.01
 LAMPS_FULL = 200.0  # lx at 100 %
-LAMPS_STANDBY, LAMPS_RATED = 6.0, 240.0  # W
 COVERED = 5.0  # lx
+L70 = 50_000.0  # burning hours after which LED lamps give 70 % of their light
+
+# Garage: arrivals as (from minute, to minute, minutes between two).
+ARRIVALS = (
+    (0, 360, 60.0), (360, 420, 10.0), (420, 540, 1.0), (540, 1020, 10.0), (1020, 1200, 1.5),
+    (1200, 1380, 10.0), (1380, 1440, 30.0),
+)  # fmt: skip
+PASSAGE = 1.0  # s that a sensor sees somebody
+
+SUNNY = 40000.0  # lx outdoors at noon
+DAY = 1440.0  # minutes
 
 
 def clouds(minute: float) -> float:
@@ -26,50 +37,194 @@ def daylight(minute: float) -> float:
     """Outdoor illuminance in lx by minute of the day."""
     if not 360 < minute < 1080:
         return 0.0
-    return float(40000 * sin(pi * (minute - 360) / 720) ** 1.2 * clouds(minute))
+    return float(SUNNY * sin(pi * (minute - 360) / 720) ** 1.2 * clouds(minute))
+
+
+class Lamps:
+    """A group of dimmable lamps: power and light by level, energy against two baselines.
+
+    `clean` is the share of the light that dirt lets through; `hours` of burning take more of it.
+    """
+
+    def __init__(
+        self, standby: float, rated: float, clock: tuple[float, float] = (0.0, DAY)
+    ) -> None:
+        self.standby, self.rated, self.clock = standby, rated, clock
+        self.clean, self.hours = 1.0, 0.0
+        self.energy, self.always_on, self.time_clock = 0.0, 0.0, 0.0
+
+    @property
+    def efficacy(self) -> float:
+        """What is left of the light of new and clean lamps, 0-1."""
+        return float(self.clean * 0.7 ** (self.hours / L70))
+
+    def power(self, level: float) -> float:
+        """W at a level in percent, standby included."""
+        return self.standby + (self.rated - self.standby) * level / 100
+
+    def burn(self, level: float, minute: float, dt: float) -> None:
+        """Count `dt` seconds at a level. The time clock burns from its first minute of the day to
+        its second, over midnight where that is earlier."""
+        first, last = self.clock
+        on = first <= minute < last if first < last else minute >= first or minute < last
+        self.energy += self.power(level) * dt / 3.6e6
+        self.always_on += self.rated * dt / 3.6e6
+        self.time_clock += self.rated * on * dt / 3.6e6
+        if level > 0:
+            self.hours += dt / 3600
+
+    def readings(self, level: float) -> dict[str, float]:
+        """Power in W, energies in kWh, burning hours."""
+        return {
+            "power": self.power(level),
+            "energy": self.energy,
+            "always_on": self.always_on,
+            "time_clock": self.time_clock,
+            "hours": self.hours,
+        }
 
 
 class Lobby:
     """A lobby with dimmable lamps and a ceiling sensor that sees lamps and daylight.
 
-    Fault: `lux_covered` (the sensor reads 5 lx whatever happens).
+    Faults: `lux_covered` (the sensor reads 5 lx whatever happens), `lux_stuck` (it stays at what
+    it saw).
     """
 
     dt = 1.0
     switches: frozenset[str] = frozenset()
-    faults = frozenset({"lux_covered"})
+    faults = frozenset({"lux_covered", "lux_stuck"})
     noise: Mapping[str, float] = {"illuminance": 0.5}
 
-    def __init__(self, minute: float = 0.0, level: float = 75.0) -> None:
-        self.minute = minute
-        self.energy = 0.0
+    def __init__(
+        self,
+        minute: float = 0.0,
+        level: float = 75.0,
+        full_output: float = LAMPS_FULL,
+        daylight_factor: float = DAYLIGHT_FACTOR,
+        clean: float = 1.0,
+    ) -> None:
+        self.minute, self.full_output, self.daylight_factor = minute, full_output, daylight_factor
+        self.lamps = Lamps(6.0, 240.0)
+        self.lamps.clean = clean
         self.active: set[str] = set()
         self.commands = {"level": level}
+        self._seen = self.illuminance
+
+    @property
+    def clean(self) -> float:
+        """Share of the lamps' light that dirt lets through."""
+        return self.lamps.clean
+
+    @clean.setter
+    def clean(self, share: float) -> None:
+        self.lamps.clean = share
+
+    @property
+    def energy(self) -> float:
+        """kWh so far."""
+        return self.lamps.energy
 
     @property
     def illuminance(self) -> float:
         """What there is to see, lx."""
-        lamps = LAMPS_FULL * self.commands["level"] / 100
-        return DAYLIGHT_FACTOR * daylight(self.minute % 1440) + lamps
-
-    @property
-    def power(self) -> float:
-        """W, standby included."""
-        return LAMPS_STANDBY + (LAMPS_RATED - LAMPS_STANDBY) * self.commands["level"] / 100
+        lamps = self.full_output * self.lamps.efficacy * self.commands["level"] / 100
+        return self.daylight_factor * daylight(self.minute % DAY) + lamps
 
     def step(self, dt: float) -> None:
         """The sun moves on; lamps follow their level at once."""
-        self.energy += self.power * dt / 3.6e6
+        self.lamps.burn(self.commands["level"], self.minute % DAY, dt)
         self.minute += dt / 60
 
     def readings(self) -> dict[str, float]:
-        """Illuminances in lx, power in W, energy in kWh, minute of the day."""
+        """Illuminances in lx, power in W, energies in kWh, minute of the day."""
+        if "lux_stuck" not in self.active:
+            self._seen = COVERED if "lux_covered" in self.active else self.illuminance
+        return {
+            **self.commands,
+            "illuminance": self._seen,
+            "outdoor": daylight(self.minute % DAY),
+            **self.lamps.readings(self.commands["level"]),
+            "minute": self.minute % DAY,
+        }
+
+
+class Garage:
+    """A garage lane without daylight: a presence sensor that people pass by the timetable.
+
+    `passage` is how long the sensor sees somebody, in seconds. Faults: `pir_stuck` (it always sees
+    somebody), `pir_blind` (never), `sensor_bad:motion` of the rig.
+    """
+
+    dt = 1.0
+    switches: frozenset[str] = frozenset()
+    faults = frozenset({"pir_stuck", "pir_blind"})
+    noise: Mapping[str, float] = {}
+
+    def __init__(self, minute: float = 0.0, level: float = 30.0, passage: float = PASSAGE) -> None:
+        self.minute, self.passage = minute, passage
+        self.lamps = Lamps(50.0, 1600.0)
+        self.active: set[str] = set()
+        self.commands = {"level": level}
+
+    @property
+    def motion(self) -> bool:
+        """Whether somebody passes at this moment."""
+        minute = round(self.minute * 60) / 60 % DAY  # whole seconds: sums of 1/60 drift
+        for first, last, between in ARRIVALS:
+            if first <= minute < last:
+                return (minute - first) * 60 % (between * 60) < self.passage - 1e-6
+        return False
+
+    def step(self, dt: float) -> None:
+        """Time goes on; lamps follow their level at once."""
+        self.lamps.burn(self.commands["level"], self.minute % DAY, dt)
+        self.minute += dt / 60
+
+    def readings(self) -> dict[str, float]:
+        """Presence 0 or 1, power in W, energies in kWh, minute of the day."""
+        seen = self.motion and "pir_blind" not in self.active
+        return {
+            **self.commands,
+            "motion": float(seen or "pir_stuck" in self.active),
+            **self.lamps.readings(self.commands["level"]),
+            "minute": self.minute % DAY,
+        }
+
+
+class Outdoor:
+    """A yard: lamps on a contactor `on` with a dimming `level`, and a sensor that sees the sky.
+
+    Fault: `lux_covered` (leaves lie on the sensor, it reads 5 lx).
+    """
+
+    dt = 1.0
+    switches = frozenset({"on"})
+    faults = frozenset({"lux_covered"})
+    noise: Mapping[str, float] = {"illuminance": 0.5}
+
+    def __init__(self, minute: float = 0.0, on: float = 1.0, level: float = 100.0) -> None:
+        self.minute = minute
+        self.lamps = Lamps(10.0, 600.0, clock=(1080.0, 360.0))
+        self.active: set[str] = set()
+        self.commands = {"on": on, "level": level}
+
+    @property
+    def lit(self) -> float:
+        """The level of the lamps in percent, 0 while the contactor is open."""
+        return self.commands["level"] * self.commands["on"]
+
+    def step(self, dt: float) -> None:
+        """The sun moves on; lamps follow at once."""
+        self.lamps.burn(self.lit, self.minute % DAY, dt)
+        self.minute += dt / 60
+
+    def readings(self) -> dict[str, float]:
+        """Illuminance in lx, power in W, energies in kWh, minute of the day."""
         covered = "lux_covered" in self.active
         return {
             **self.commands,
-            "illuminance": COVERED if covered else self.illuminance,
-            "outdoor": daylight(self.minute % 1440),
-            "power": self.power,
-            "energy": self.energy,
-            "minute": self.minute % 1440,
+            "illuminance": COVERED if covered else daylight(self.minute % DAY),
+            **self.lamps.readings(self.lit),
+            "minute": self.minute % DAY,
         }
