@@ -10,12 +10,8 @@ from collections.abc import Callable, Mapping
 from drivers.sim.models.booster import Booster
 from drivers.sim.models.drainage import Sump
 from drivers.sim.models.fire import FireMain
-<<<<<<< HEAD
 from drivers.sim.models.irrigation import Irrigation
-from drivers.sim.models.lighting import Lobby
-=======
 from drivers.sim.models.lighting import Garage, Lobby, Outdoor
->>>>>>> d5a6e8f (Lighting: calendars as data, lamps by daylight from outside, photocell and presence, DALI and 0-10 V, what they use; the whole lighting day)
 from drivers.sim.models.model import Model
 from drivers.sim.models.panel import IoModule
 from drivers.sim.models.zones import ZoneNetwork
