@@ -175,6 +175,13 @@ WRITE_NOT_FOLLOWED = _event(
     "write-not-followed", "error", "{point} 未跟随: 应为 {value:g}, 实为 {seen:g}",
     "{point} did not follow: asked for {value:g}, reads {seen:g}",
 )  # fmt: skip
+CHANGED_ELSEWHERE = _event(
+    "changed-elsewhere", "warning",
+    "{point} 被他处改为 {seen:g}, 本控制器写的是 {value:g}; 每分钟至多重写一次; "
+    "请查是否另有主站或就地操作",
+    "{point} was changed elsewhere to {seen:g}, we wrote {value:g}; it is written again, at most "
+    "once a minute; see whether another master or somebody on site sets it",
+)  # fmt: skip
 OVERRIDDEN_OUTSIDE = _event(
     "overridden-outside", "warning", "{point} 被外部以更高优先级强制为 {value:g}",
     "{point} is held from outside by a stronger priority, with {value:g}",

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,37 +19,14 @@ from edge.events import OVERRIDDEN_OUTSIDE, OVERRIDE_ENDED, WRITE_NOT_FOLLOWED, 
 from edge.image import quality
 from edge.image.image import Floats, ProcessImage
 from edge.image.slots import Slot
-from edge.site.site import Output
+from edge.scan.elsewhere import Elsewhere
+from edge.scan.wire import ROUNDED, Wire
 
 GIVE_UP = 30.0  # seconds from the start until an input that only fails is waited for no longer
 NOTHING = (b"", b"")
 READ_WITHIN = 30.0  # seconds in which an output must be read after its device came back
-ROUNDED = 1e-6  # of a value: what a 32-bit register loses of it
 WATCH_EVERY = 1.0  # seconds between looks for foreign priorities
 AUTO = 1.0  # what a Hand-Off-Auto contact says when the controller may act
-
-
-@dataclass(frozen=True, slots=True)
-class Wire:
-    """Where commandable c leads. `device` is None for setpoints, which stay in the image.
-
-    `needs` are the points that must have been read once before the output may be written; `owners`
-    the instructions whose rules ask for it. `priorities`: the device keeps a ladder of its own, so
-    the slot is written too.
-    """
-
-    ordinal: int
-    point: str
-    at: int
-    device: str | None
-    bus: str
-    output: Output
-    readable: bool
-    priorities: bool
-    feedback: int
-    hoa: int | None
-    needs: tuple[int, ...]
-    rules: frozenset[str]
 
 
 class Outputs:
@@ -84,6 +60,7 @@ class Outputs:
         self._next_watch = -math.inf
         self._give_up_at = math.nan
         self._by_point = {w.point: w for w in wires}
+        self._elsewhere = Elsewhere(wires, image, events)
 
     def ready(self, now: float) -> list[Wire]:
         """The held outputs that may be driven from now on: all they depend on was read once.
@@ -128,6 +105,7 @@ class Outputs:
         value = float(self._image.value[wire.at]) if usable else math.nan
         self._sent[wire.ordinal] = value
         self._sent_at[wire.ordinal] = now
+        self._elsewhere.holds(wire.ordinal, now)
         return value
 
     def step(self, now: float) -> list[tuple[str, Write]]:
@@ -137,6 +115,7 @@ class Outputs:
             self._verify(now)
         if now >= self._next_watch:
             self._watch_overrides(now)
+            self._watch_registers(now)
         if not np.isnan(self._back_at).all():
             self._compare(now)
         decided = image.target.tobytes(), image.owner.tobytes()
@@ -210,6 +189,7 @@ class Outputs:
         assert wire.device is not None
         c = wire.ordinal
         slot = int(self._image.owner[c])
+        self._elsewhere.sent(c, anew=value != self._sent[c])
         self._sent[c], self._sent_slot[c], self._sent_at[c] = value, slot, now
         self._check_at[c] = math.inf  # armed again by the acknowledgement
         self._again[c], self._back_at[c] = False, math.nan
@@ -227,6 +207,7 @@ class Outputs:
         )  # NaN, relinquished, is not to be followed
         if not overtaken:
             self._back_at[wire.ordinal] = math.nan  # it holds what it was sent
+            self._elsewhere.holds(wire.ordinal, now + wire.output.settle)
         if overtaken or (not wire.readable and wire.feedback == wire.at):
             return
         self._check_at[wire.ordinal] = now + wire.output.settle
@@ -279,6 +260,13 @@ class Outputs:
             event = OVERRIDDEN_OUTSIDE if bits[c] else OVERRIDE_ENDED
             self._events.emit(event, point=wire.point, value=float(self._image.value[wire.at]))
         self._overridden = bits
+
+    def _watch_registers(self, now: float) -> None:
+        """Somebody else wrote there: ours again, within its budget and not too often."""
+        settled = np.isnan(self._back_at)
+        for c in self._elsewhere.look(self._sent, settled, self._in_hand, now):
+            self._again[c] = True
+            self._decided = NOTHING
 
 
 def following_points(outputs: Outputs, index: Mapping[str, int]) -> Mapping[int, list[int]]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from edge.blocks.kind import Kind
 from edge.rules.compile import commandable
-from edge.scan.outputs import Wire
+from edge.scan.wire import Wire
 from edge.site.origins import origins, sources
 from edge.site.requests import requests
 from edge.site.site import Site

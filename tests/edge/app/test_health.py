@@ -48,7 +48,7 @@ class Bench:
         events = Events()
         events.watch(lambda event, fields: self.told.append((event, fields)))
         self.arrivals = Arrivals(self.image)
-        scan: Any = SimpleNamespace(index=self.index, image=self.image, arrivals=self.arrivals)
+        scan: Any = SimpleNamespace(index=self.index, image=self.image, put=self.arrivals.put)
         self.health = BusHealth(self.runner, scan, events)  # type: ignore[arg-type]
 
     def look(self, now: float) -> None:

@@ -76,3 +76,25 @@ def test_a_spent_day_refuses_who_cannot_wait_for_the_next(tmp_path: Path) -> Non
         await stage.stop()
 
     play(tmp_path, story, SITE.replace("LIMIT", "eeprom: true"))
+
+
+def test_a_valve_that_somebody_else_moves_is_moved_back(tmp_path: Path) -> None:
+    """Within its write budget; the log has both values, and no refresh was configured."""
+
+    async def story(stage: Stage) -> None:
+        await stage.start()
+        await asyncio.sleep(30)
+        assert stage.value("zones.valve") == 50.0
+        stage.rig.write("zones", "v1_command", 20.0)
+        await asyncio.sleep(10)
+        assert stage.value("zones.valve") == 50.0
+        assert stage.controller.events.counts["changed-elsewhere"] == 1
+        stage.rig.write("zones", "v1_command", 20.0)
+        await asyncio.sleep(30)
+        assert stage.value("zones.valve") == 20.0  # not yet: at most once a minute
+        await asyncio.sleep(30)
+        assert stage.value("zones.valve") == 50.0
+        assert stage.controller.events.counts["changed-elsewhere"] == 2
+        await stage.stop()
+
+    play(tmp_path, story, SITE.replace("LIMIT", "write_interval: 2s"))

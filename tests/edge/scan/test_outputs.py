@@ -12,7 +12,8 @@ from edge.events import Events
 from edge.image import quality
 from edge.image.image import ProcessImage
 from edge.image.slots import Slot
-from edge.scan.outputs import READ_WITHIN, Outputs, Wire
+from edge.scan.outputs import READ_WITHIN, Outputs
+from edge.scan.wire import Wire
 from tests.support.records import output
 
 SENSOR, OWN, HOA = 0, 1, 2

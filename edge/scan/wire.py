@@ -1,0 +1,35 @@
+"""Where a commandable point leads in the field.
+
+Made by `wiring.py`, used by what drives outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge.site.site import Output
+
+ROUNDED = 1e-6  # of a value: what a 32-bit register loses of it
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """Where commandable c leads. `device` is None for setpoints, which stay in the image.
+
+    `needs` are the points that must have been read once before the output may be written; `owners`
+    the instructions whose rules ask for it. `priorities`: the device keeps a ladder of its own, so
+    the slot is written too.
+    """
+
+    ordinal: int
+    point: str
+    at: int
+    device: str | None
+    bus: str
+    output: Output
+    readable: bool
+    priorities: bool
+    feedback: int
+    hoa: int | None
+    needs: tuple[int, ...]
+    rules: frozenset[str]
