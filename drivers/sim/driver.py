@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import isclose
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -45,8 +45,9 @@ class Line:
     `silent` devices do not answer, `refused` points ("device.point") are refused, `delay` seconds
     pass before each answer, `down` loses the whole line. Answers of `corrupted` devices arrive
     damaged, and those to writes of `lost` points not at all: the device has done what was asked.
-    `busy` devices say so to so many more requests. `requests` counts all of them by device,
-    `probes` those that only asked whether it is there.
+    `busy` devices say so to so many more requests. `pinned` points show this value whatever the
+    equipment does, NaN for a broken sensor. `requests` counts all of them by device, `probes` those
+    that only asked whether it is there; `written` is what points got: (loop time, point, value).
     """
 
     silent: set[str] = field(default_factory=set)
@@ -54,10 +55,12 @@ class Line:
     corrupted: set[str] = field(default_factory=set)
     lost: set[str] = field(default_factory=set)
     busy: dict[str, int] = field(default_factory=dict)
+    pinned: dict[str, float] = field(default_factory=dict)
     delay: float = 0.0
     down: bool = False
     requests: Counter[str] = field(default_factory=Counter)
     probes: Counter[str] = field(default_factory=Counter)
+    written: list[tuple[float, str, float]] = field(default_factory=list)
 
 
 def plan(bus: SimBus, device: FieldDevice) -> tuple[Poll, ...]:
@@ -78,17 +81,34 @@ def plan(bus: SimBus, device: FieldDevice) -> tuple[Poll, ...]:
     )
 
 
-class SimDriver:
-    """One simulated bus; see `edge.driver.Driver` for the contract."""
+class InProcess:
+    """A driver without a wire; see `edge.driver.Driver` for the contract.
 
-    def __init__(self, bus: SimBus, devices: Sequence[FieldDevice], rig: Rig, line: Line) -> None:
-        self._speed = bus.speed
+    `value` and `command` say what stands behind a point, in the point's unit; `advance_to` brings
+    it up to a time. `note` is what every value carries.
+    """
+
+    note = quality.GOOD
+
+    def __init__(self, devices: Sequence[FieldDevice], line: Line, speed: float = 1.0) -> None:
+        self._speed = speed
         self._devices = {device.id: device for device in devices}
         self._points = {p.id: p for device in devices for p in device.points}
-        self._rig = rig
         self._line = line
 
-    async def __aenter__(self) -> SimDriver:
+    def advance_to(self, now: float) -> None:
+        """Let the equipment do what it does until `now`."""
+        raise NotImplementedError
+
+    def value(self, device: FieldDevice, point: FieldPoint) -> float:
+        """What a point shows, NaN when its sensor is bad. KeyError: there is no such one."""
+        raise NotImplementedError
+
+    def command(self, device: FieldDevice, point: FieldPoint, value: float) -> None:
+        """Write a point; NaN relinquishes. KeyError: read-only; ValueError: not a value for it."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
         self._check_line()
         return self
 
@@ -96,35 +116,34 @@ class SimDriver:
         """Nothing is open."""
 
     async def read(self, poll: Poll) -> Sample:
-        """Read one poll; every value carries SIMULATED."""
+        """Read one poll."""
         await self._ask(poll.device)
-        model = self._devices[poll.device].config.model
+        device = self._devices[poll.device]
         values: Floats = np.full(len(poll.points), np.nan)
-        bits: Bits = np.full(len(poll.points), quality.SIMULATED, np.uint16)
-        for i, point in enumerate(poll.request):
-            values[i], bad = self._value(model, point)
+        bits: Bits = np.full(len(poll.points), self.note, np.uint16)
+        for i, point in enumerate(poll.points):
+            values[i], bad = self._shown(device, self._points[point])
             bits[i] |= bad
         self._check_answer(poll.device)
         return Sample(values, bits)
 
-    def _value(self, model: str, point: FieldPoint) -> tuple[float, int]:
+    def _shown(self, device: FieldDevice, point: FieldPoint) -> tuple[float, int]:
         if point.id in self._line.refused:
             return np.nan, quality.CONFIG
         try:
-            raw = self._rig.read(model, point.config.variable)
-        except KeyError:  # this model has no such variable: the map is wrong
+            value = self.value(device, point)
+        except KeyError:  # there is no such variable: the map is wrong
             return np.nan, quality.CONFIG
-        value = raw * point.scale + point.offset
+        value = self._line.pinned.get(point.id, value)
         if np.isnan(value):
             return value, quality.SENSOR
         return value, 0 if point.low <= value <= point.high else quality.RANGE
 
     async def write(self, writes: Sequence[Write]) -> None:
-        """Command the model; there is no priority to relinquish, so NaN leaves it as it is."""
+        """Command what stands behind the points, in order."""
         for write in writes:
             await self._ask(write.device)
-            if not np.isnan(write.value):
-                self._command(write)
+            self._command(write)
             self._check_answer(write.device)
             if write.point in self._line.lost:
                 await asyncio.sleep(TIMEOUT)
@@ -132,18 +151,21 @@ class SimDriver:
 
     def _command(self, write: Write) -> None:
         point = self._points[write.point]
-        model = self._devices[write.device].config.model
-        raw = (write.value - point.offset) / point.scale
         try:
             if point.id in self._line.refused:
                 raise KeyError(point.id)
-            self._rig.write(model, point.config.variable, raw)
+            self.command(self._devices[write.device], point, write.value)
         except KeyError as error:
             reason = Text(f"{point.id} 不可写", f"{point.id} cannot be written")
             raise DeviceRefused(reason, "read-only", permanent=True) from error
         except ValueError as error:
-            reason = Text(f"{point.id} 不接受 {raw:g}", f"{point.id} does not take {raw:g}")
+            reason = Text(
+                f"{point.id} 不接受 {write.value:g}", f"{point.id} does not take {write.value:g}"
+            )
             raise DeviceRefused(reason, "out-of-range", permanent=True) from error
+        if not np.isnan(write.value):
+            now = asyncio.get_running_loop().time()
+            self._line.written.append((now, point.id, write.value))
 
     async def probe(self, device: str) -> None:
         """Nothing is smaller here than any other request; that the device is busy is an answer."""
@@ -153,34 +175,32 @@ class SimDriver:
             self._check_answer(device)
 
     async def holds(self, write: Write) -> bool | None:
-        """Whether the command stands in the model; nothing is ever held that could be let go."""
+        """Whether the command stands; nothing is ever held that could be let go."""
         await self._ask(write.device)
         self._check_answer(write.device)
         point = self._points[write.point]
         if np.isnan(write.value):
             return True
-        value, bad = self._value(self._devices[write.device].config.model, point)
+        value, bad = self._shown(self._devices[write.device], point)
         if bad or not point.readable:
             return None
         return isclose(value, write.value, rel_tol=1e-9, abs_tol=1e-9)
 
-    async def identify(self, device: str) -> Mapping[str, str]:
-        """The model's name: there is no nameplate."""
-        await self._ask(device)
-        self._check_answer(device)
-        return {"vendor": "Simulated Equipment", "model": self._devices[device].config.model}
-
     async def raw(self, device: str, point: str) -> bytes:
-        """The model's own value as a big-endian double: there is no wire."""
+        """The value as a big-endian double: there is no wire."""
         await self._ask(device)
-        model, variable = self._devices[device].config.model, self._points[point].config.variable
         try:
-            data = struct.pack(">d", self._rig.read(model, variable))
+            data = struct.pack(">d", self.raw_value(self._devices[device], self._points[point]))
         except KeyError as error:
+            variable = error.args[0]
             reason = Text(f"模型没有变量 {variable}", f"the model has no {variable}")
             raise DeviceRefused(reason, "no-variable", permanent=True) from error
         self._check_answer(device)
         return data
+
+    def raw_value(self, device: FieldDevice, point: FieldPoint) -> float:
+        """What `raw` shows."""
+        return self.value(device, point)
 
     async def _ask(self, device: str) -> None:
         """Let time pass as an answer would, then bring the models up to the loop's time."""
@@ -195,7 +215,7 @@ class SimDriver:
         if self._line.busy.get(device, 0) > 0:
             self._line.busy[device] -= 1
             raise DeviceRefused(Text("设备忙", "the device is busy"), "busy", again=BUSY)
-        self._rig.advance_to(asyncio.get_running_loop().time() * self._speed)
+        self.advance_to(asyncio.get_running_loop().time() * self._speed)
 
     def _check_answer(self, device: str) -> None:
         """The answer as it arrives, after the device has done its part."""
@@ -205,6 +225,40 @@ class SimDriver:
     def _check_line(self) -> None:
         if self._line.down:
             raise LinkDown(Text("仿真线路已断开", "the simulated line is down"))
+
+
+class SimDriver(InProcess):
+    """One bus of `driver: sim`: every point is a variable of its device's model."""
+
+    note = quality.SIMULATED
+
+    def __init__(self, bus: SimBus, devices: Sequence[FieldDevice], rig: Rig, line: Line) -> None:
+        super().__init__(devices, line, bus.speed)
+        self._rig = rig
+
+    def advance_to(self, now: float) -> None:
+        """Step the models."""
+        self._rig.advance_to(now)
+
+    def value(self, device: FieldDevice, point: FieldPoint) -> float:
+        """The variable, converted."""
+        return self.raw_value(device, point) * point.scale + point.offset
+
+    def raw_value(self, device: FieldDevice, point: FieldPoint) -> float:
+        """The model's own value."""
+        return self._rig.read(device.config.model, point.config.variable)
+
+    def command(self, device: FieldDevice, point: FieldPoint, value: float) -> None:
+        """Command the model; there is no priority to relinquish, so NaN leaves it as it is."""
+        if not np.isnan(value):
+            raw = (value - point.offset) / point.scale
+            self._rig.write(device.config.model, point.config.variable, raw)
+
+    async def identify(self, device: str) -> Mapping[str, str]:
+        """The model's name: there is no nameplate."""
+        await self._ask(device)
+        self._check_answer(device)
+        return {"vendor": "Simulated Equipment", "model": self._devices[device].config.model}
 
 
 def _no_answer() -> DeviceTimeout:

@@ -17,6 +17,10 @@ TABLE: dict[str, tuple[str, str, Text]] = {
         "edge.cli.check", "check",
         Text("检查站点文件, 一次列出全部问题", "check a site, show all problems at once"),
     ),
+    "test": (
+        "edge.cli.test", "test",
+        Text("在虚拟时间中试验站点的场景", "play a site's scenarios in virtual time"),
+    ),
     "run": ("edge.cli.run", "run", Text("运行控制器", "run the controller")),
     "watch": (
         "edge.cli.watch", "watch",

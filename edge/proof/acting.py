@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from math import nan
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from edge.proof.case import local_time
+from edge.proof.case import Shown, local_time
 from edge.proof.stage import Stage
 from edge.schema.arguments import arguments
 from edge.schema.model import Refusal
@@ -33,8 +34,20 @@ class Acting:
         self._stage.fault(*_two(fault))
 
     def repair(self, fault: str) -> None:
-        """End a fault."""
-        self._stage.fault(*_two(fault), repaired=True)
+        """End a fault; of a point, what `set` or `bad` made it show."""
+        if fault in self._stage.index:
+            self._stage.line.pinned.pop(fault, None)
+        else:
+            self._stage.fault(*_two(fault), repaired=True)
+
+    def set(self, points: Mapping[str, Shown]) -> None:
+        """`io.input1: 0`, `tank.level: 0.3 m`: what the field shows from now on."""
+        for point, value in points.items():
+            self._stage.show(point, value)
+
+    def bad(self, point: str) -> None:
+        """Its sensor breaks: the value is bad."""
+        self._stage.show(point, nan)
 
     def press(self, button: str) -> None:
         """Hold the push button on an input of the I/O module: `input4`."""
@@ -60,8 +73,8 @@ class Acting:
             loop.call_later(k * every, self.equipment, {variable: value})
 
     def silent(self, device: str) -> None:
-        """A device stops answering."""
-        self._stage.line.silent.add(device)
+        """A device stops answering; an uplink loses its broker."""
+        self._stage.silence(device, silent=True)
 
     def lost_answer(self, point: str) -> None:
         """Writes to a point are carried out, and their answers lost."""
@@ -78,8 +91,8 @@ class Acting:
     def answers(self, device: str) -> None:
         """It answers as it should again, to writes of its points too."""
         line = self._stage.line
-        for broken in (line.silent, line.corrupted):
-            broken.discard(device)
+        self._stage.silence(device, silent=False)
+        line.corrupted.discard(device)
         line.lost = {point for point in line.lost if not point.startswith(f"{device}.")}
         line.busy.pop(device, None)
 
@@ -143,7 +156,7 @@ def _two(fault: str) -> tuple[str, str]:
         raise Refusal(
             Text(
                 f'"{fault}": 应写模型和故障, 如 "zones burst:2"',
-                f'"{fault}": write model and fault, like "zones burst:2"',
+                f'"{fault}": write a model and its fault, like "zones burst:2"',
             )
         )
     return model, name.strip()

@@ -39,6 +39,10 @@ def local_time(text: str) -> str:
     return text
 
 
+Shown = float | bool | str
+"""What a point is made to show: a number in its unit, or a quantity."""
+
+
 class Step(Model):
     """One moment: first everything of `when`, in order, then everything of `then`."""
 
@@ -49,13 +53,15 @@ class Step(Model):
 
 class Given(Model):
     """What there is before the first step. `wall` is the site's local time at t = 0, which is
-    `settle` after the start; `silent` devices do not answer from the start on; a clock that is
-    not `trusted` was never synchronised. `site` is "" for the site beside the file."""
+    `settle` after the start; a clock that is not `trusted` was never synchronised. `equipment` are
+    options of models, over those of the plant file; `points` show a value from the start on,
+    `silent` devices do not answer. `site` is "" for the site beside the file."""
 
     site: str = ""
     wall: Annotated[str, AfterValidator(local_time)] = "2026-03-20 10:00:00"
     settle: Duration = 60.0
     equipment: Mapping[str, Mapping[str, Any]] = {}
+    points: Mapping[str, Shown] = {}
     silent: tuple[str, ...] = ()
     trusted: bool = True
 
@@ -85,11 +91,11 @@ class Scenario:
     document: Document
     loc: tuple[str | int, ...] = ()
 
-    def mark(self, *loc: str | int) -> Mark:
+    def value(self, loc: Loc) -> Mark:
         """Where the value at `loc` within the case stands."""
         return self.document.value((*self.loc, *loc))
 
-    def key(self, *loc: str | int) -> Mark:
+    def key(self, loc: Loc) -> Mark:
         """Where the key of that value stands."""
         return self.document.key((*self.loc, *loc))
 

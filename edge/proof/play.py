@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from edge import events
 from edge.blocks import KINDS
 from edge.driver import DriverKind
 from edge.envelope import State as Answered
-from edge.errors import EdgeError
+from edge.hmi.view import Refused
 from edge.image.slots import Slot
 from edge.proof.acting import ACTS, FIELDS, Acting, whole
 from edge.proof.case import Scenario, Step
@@ -34,19 +34,13 @@ from edge.schema.loader import Loc
 from edge.schema.model import Model, Refusal
 from edge.schema.problem import Mark, Problem
 from edge.schema.validate import unknown_key, validate
+from edge.site.load import ConfigProblems
 from edge.site.requests import resettable
 from edge.site.site import Site
-from edge.text import Language, Text
+from edge.text import Text
 
 Json = dict[str, Any]
-
-
-class ScenarioProblems(EdgeError):
-    """A scenario that cannot be played as it is written."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(problem.line("en") for problem in problems))
-        self.problems = tuple(problems)
+SLICE = 60.0  # virtual seconds between two signs of life
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,31 +57,25 @@ class Failure:
     why: tuple[Json, ...]
     note: Text | None = None
 
-    def lines(self, language: Language) -> list[str]:
-        """The sentence as written, then the present value of everything in it."""
-        zh = language == "zh"
-        head = f"{self.mark} {self.at:g} 秒" if zh else f"{self.mark} at {self.at:g} s"
-        lines = [f"{head}: {'应有' if zh else 'expected'} {self.sentence}"]
-        if self.note is not None:
-            lines.append(f"    {self.note.of(language)}")
-        lines += [f"    {'实见' if zh else 'seen'} {text} = {value}" for text, value in self.seen]
-        return lines
-
 
 class Played:
     """One run of a scenario; `failures` are those of the first step that did not hold."""
 
     def __init__(
-        self, scenario: Scenario, state: Path, drivers: Mapping[str, DriverKind]
-    ) -> None:  # fmt: skip
+        self,
+        scenario: Scenario,
+        state: Path,
+        drivers: Mapping[str, DriverKind],
+        progress: Callable[[float, float], None] | None = None,
+    ) -> None:
         self.scenario, self.settle = scenario, scenario.case.given.settle
+        self.lasted = 0.0  # virtual seconds so far
+        self._progress = progress
         self.failures: list[Failure] = []
         given = scenario.case.given
-        try:
-            self.stage = Stage(scenario.site, state, given.equipment, self._now, drivers)
-        except Refusal as refusal:
-            mark = scenario.mark("given", "equipment")
-            raise ScenarioProblems([Problem(refusal.code, mark, refusal.text)]) from refusal
+        self.stage = Stage(
+            scenario.site, state, self._now, drivers, equipment=given.equipment, marks=scenario
+        )
         start = datetime.fromisoformat(given.wall).replace(
             tzinfo=ZoneInfo(self.stage.site.timezone)
         )
@@ -96,9 +84,12 @@ class Played:
         self.stage.trusted = given.trusted
         self._acting = Acting(self.stage)
         self.seeing = Seeing(self.stage, self.settle, self._wall)
-        checked = Check(scenario, names(self.stage.site))
+        checked = Check(scenario, names(self.stage.site, self.stage.uplinks))
         if checked.problems:
-            raise ScenarioProblems(checked.problems)
+            raise ConfigProblems(checked.problems)
+        for point, value in given.points.items():
+            with self._placed(("given", "points", point)):
+                self.stage.show(point, value)
         self._acts, self._sentences = checked.acts, checked.sentences
 
     def _now(self) -> float:
@@ -110,32 +101,56 @@ class Played:
         await self.stage.start()
         try:
             for number, step in enumerate(self.scenario.case.steps):
-                await asyncio.sleep(self.settle + step.at - loop.time())
-                await self._act(number)
+                await self._sleep_until(self.settle + step.at)
+                await self._act(number, step)
                 if step.when:
                     await asyncio.sleep(0)
                 await self._expect(number, step)
                 if self.failures:
                     return
         finally:
+            self.lasted = loop.time()
             await self.stage.end()
 
-    async def _act(self, number: int) -> None:
+    async def _sleep_until(self, until: float) -> None:
+        loop = asyncio.get_running_loop()
+        while (left := until - loop.time()) > 0:
+            if self._progress is not None:
+                end = self.settle + self.scenario.case.steps[-1].at
+                self._progress(loop.time(), end)
+            await asyncio.sleep(min(left, SLICE))
+
+    @contextmanager
+    def _placed(self, loc: Loc) -> Iterator[None]:
+        """What is refused within is a problem of what is written at `loc`."""
+        try:
+            yield
+        except Refusal as refusal:
+            mark = self.scenario.value(loc)
+            raise ConfigProblems([Problem(refusal.code, mark, refusal.text)]) from refusal
+
+    async def _act(self, number: int, step: Step) -> None:
         for k, (name, options) in enumerate(self._acts[number]):
+            loc = ("steps", number, "when", k)
             try:
-                done = getattr(self._acting, name)(**options)
-                if inspect.isawaitable(done):
-                    await done
-            except Refusal as refusal:
-                mark = self.scenario.mark("steps", number, "when", k)
-                raise ScenarioProblems([Problem(refusal.code, mark, refusal.text)]) from refusal
+                with self._placed(loc):
+                    done = getattr(self._acting, name)(**options)
+                    if inspect.isawaitable(done):
+                        await done
+            except Refused as refused:  # as the local API would say it to a person
+                written = ", ".join(str(option) for option in options.values())
+                said = f"{name}: {written}"
+                mark = self.scenario.value(loc)
+                self.failures.append(Failure(mark, step.at, said, (), (), refused.text))
 
     async def _expect(self, number: int, step: Step) -> None:
         if not step.then:
             return
         await self.seeing._look()
         for k, sentence in enumerate(self._sentences[number]):
-            failure = self._look_at(sentence, self.scenario.mark("steps", number, "then", k), step)
+            failure = self._look_at(
+                sentence, self.scenario.value(("steps", number, "then", k)), step
+            )
             if failure is not None:
                 self.failures.append(failure)
 
@@ -175,6 +190,8 @@ class Check:
         case = scenario.case
         for k, device in enumerate(case.given.silent):
             self._check("device", device, ("given", "silent", k))
+        for point in case.given.points:
+            self._check("point", point, ("given", "points", point))
         self.acts = [
             [act for k, item in enumerate(step.when)
              if (act := self._act(item, ("steps", n, "when", k)))]
@@ -203,6 +220,9 @@ class Check:
         found = given(filled)
         for parameter, value in found.items():
             self._check(parameter, value, (*loc, name))
+            if parameter == "points":
+                for point in value:
+                    self._check("point", point, (*loc, name, point))
         return name, found
 
     def _sentence(self, text: str, loc: Loc) -> Sentence | None:
@@ -219,7 +239,7 @@ class Check:
             self._refused(refusal, loc)
 
     def _refused(self, refusal: Refusal, loc: Loc) -> None:
-        self.problems.append(Problem(refusal.code, self._scenario.mark(*loc), refusal.text))
+        self.problems.append(Problem(refusal.code, self._scenario.value(loc), refusal.text))
 
 
 class _Bare:
@@ -235,12 +255,12 @@ class _Bare:
         return self._document.key(self._place)
 
 
-def names(site: Site) -> Names:
+def names(site: Site, uplinks: Collection[str]) -> Names:
     """What the words of a scenario may name."""
     alarms = {alarm.id for alarm in site.alarms}
     known = {
         "point": set(site.index()),
-        "device": {device.id for bus in site.buses for device in bus.devices},
+        "device": {device.id for bus in site.buses for device in bus.devices} | set(uplinks),
         "alarm": alarms,
         "latch": alarms | set(resettable(site, KINDS)),
         "state": {state.value for state in State},
@@ -255,7 +275,7 @@ def names(site: Site) -> Names:
 def play(scenario: Scenario, state: Path, drivers: Mapping[str, DriverKind]) -> Played:
     """Play a scenario, keeping the controller's state in `state`.
 
-    Raises `ConfigProblems` of its site and `ScenarioProblems` of its own.
+    Raises `ConfigProblems`: of its site, of its plant and of its own.
     """
     played = Played(scenario, state, drivers)
     run_virtual(played.run, most=None)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from drivers.sim.plant_file import VARIABLE, unknown
 from edge.proof.sentence import Around
 from edge.proof.stage import Stage
 from edge.scan.alarms import SILENT
@@ -53,7 +54,10 @@ class Seeing:
     def plant(self, variable: str) -> float:
         """`booster.discharge_pressure`: the truth in the model, whatever its sensor says."""
         model, _, name = variable.partition(".")
-        return float(self._stage.equipment(model).readings()[name])
+        seen = self._stage.equipment(model).readings()
+        if name not in seen:
+            raise unknown(VARIABLE, name, seen)
+        return float(seen[name])
 
     def lowest(self, point: str, since: float, until: float) -> float:
         """The lowest value that was seen between two times."""
@@ -120,14 +124,8 @@ class Seeing:
 
     def writes(self, point: str, since: float, until: float) -> list[float]:
         """What was written to the equipment behind a point, in order."""
-        model, field = self._stage.variable(point)
-        settle = self._settle
-        return [
-            value * field.scale + field.offset
-            for t, m, variable, value in self._stage.rig.written
-            if (m, variable) == (model, field.config.variable)
-            and settle + since - 1e-9 <= t <= settle + until + 1e-9
-        ]
+        first, last = self._settle + since - 1e-9, self._settle + until + 1e-9
+        return [v for t, p, v in self._stage.line.written if p == point and first <= t <= last]
 
     def disturbance(self, since: float, until: float) -> tuple[float, str]:
         """By how much any output was moved from where it stood at `since`, in % of its range, and

@@ -1,17 +1,18 @@
 """A whole controller on simulated equipment in virtual time: what a scenario acts on and looks at.
 
-The product is the real one: buses, scan, kernel, journal, commands, local API. Only time, the wall
-clock and the equipment are ours. Beside `edge/app` it alone makes a task: the controller's, which
-a scenario stops, kills and starts again. Driven by `edge/proof/play.py`.
+The product is the real one: buses, scan, kernel, journal, commands, local API. Time, the wall clock
+and the equipment are ours. Beside `edge/app` it alone makes a task: the controller's, which a
+scenario stops, kills and starts again. Driven by `edge/proof/play.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import shutil
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from drivers.sim.driver import Line, sim_kind
-from drivers.sim.models import MODELS
-from drivers.sim.rig import Rig
+from drivers.sim.field import Field
+from drivers.sim.plant_file import MODEL, Place, read_plant, unknown
 from edge.app import build
 from edge.app.controller import Controller
 from edge.blocks import KINDS
@@ -33,26 +33,15 @@ from edge.image import quality
 from edge.image.slots import Slot
 from edge.rules.program import Program
 from edge.schema.model import Refusal
-from edge.schema.validate import did_you_mean
-from edge.site.load import load_site
+from edge.schema.units import parse_quantity
+from edge.schema.validate import Marks
+from edge.site.load import ConfigProblems, load_site
 from edge.site.site import Point, Role, Site
 from edge.text import Text
 from edge.uplink.session import Received
 
+PLANT = "plant.yaml"
 START_LIMIT = 5.0  # virtual seconds until the first scan
-
-
-class WatchedRig(Rig):
-    """A rig that remembers what was written to it: (time, model, variable, value)."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.written: list[tuple[float, str, str, float]] = []
-
-    def write(self, model: str, variable: str, value: float) -> None:
-        super().write(model, variable, value)
-        now = asyncio.get_running_loop().time()
-        self.written.append((now, model, variable, value))
 
 
 @dataclass
@@ -70,28 +59,41 @@ class Trace:
 
 
 class Stage:
-    """`equipment` are the models' options by name, with `run_at` for running pumps; `wall` is the
-    site's wall clock in Unix seconds. Raises `ConfigProblems` and `Refusal`."""
+    """`plant` is the file that says what stands behind a site's points; `equipment` are options of
+    its models, written at `marks`; `wall` is the site's wall clock in Unix seconds. `alone`: no
+    broker and no BMS is reached, and each uplink is as connected as `silence` says.
+
+    Raises `ConfigProblems`: what is wrong with the site, the plant or the options.
+    """
 
     def __init__(
         self,
         site: Path,
         folder: Path,
-        equipment: Mapping[str, Mapping[str, Any]],
         wall: Callable[[], float],
         drivers: Mapping[str, DriverKind],
+        plant: Path | None = None,
+        equipment: Mapping[str, Mapping[str, Any]] | None = None,
+        marks: Marks | None = None,
+        *,
+        alone: bool = True,
     ) -> None:
-        if unknown := sorted(equipment.keys() - MODELS.keys()):
-            raise _unknown(Text("模型", "model"), unknown[0], MODELS)
-        models = {name: _model(name, equipment.get(name, {})) for name in MODELS}
-        self.rig = WatchedRig(models)
-        self.line = Line()
         self._wall, self._folder = wall, folder
         self.trusted = True  # whether the wall clock is synchronised
         self._ahead = 0.0  # s by which somebody has set it
-        self.site: Site = load_site(site, {**drivers, "sim": sim_kind(self.rig, self.line)}, KINDS)
-        used = {d.config.model for b in self.site.buses for d in b.devices if b.kind.name == "sim"}
-        self.rig.models = {name: model for name, model in models.items() if name in used}
+        self.field = Field()
+        self.line = self.field.line
+        loaded = load_site(site, self.field.drivers(drivers), KINDS)
+        self.uplinks = frozenset(uplink.id for uplink in loaded.uplinks if alone)
+        self.site: Site = replace(loaded, uplinks=(), bms=None) if alone else loaded
+        beside = self.site.file.with_name(PLANT) if plant is None else plant
+        file = read_plant(beside)
+        if not file.problems:
+            self.field.rig = file.rig(equipment or {}, marks or file.marks, _simulated(self.site))
+            self.field.cells.update(file.cells(self.field.rig, places(self.site)))
+        if file.problems:
+            raise ConfigProblems(file.problems)
+        self.rig = self.field.rig
         self.index = self.site.index()
         self.trace = Trace()
         self.broken: set[str] = set()  # programs that raise
@@ -134,6 +136,8 @@ class Stage:
         )  # fmt: skip
         self.sessions.append(controller.uplinks.boot)
         self._watch(controller)
+        for uplink in self.uplinks:
+            self.silence(uplink, silent=uplink in self.line.silent)
         self._stop = loop.create_future()
         self._task = loop.create_task(controller.run(self._stop))
         started = loop.create_task(controller.started.wait())
@@ -204,16 +208,37 @@ class Stage:
         """A model as it is at this moment."""
         self.rig.advance_to(self.now)
         if model not in self.rig.models:
-            raise _unknown(Text("模型", "model"), model, self.rig.models)
+            raise unknown(MODEL, model, self.rig.models)
         return self.rig.models[model]
 
     def fault(self, model: str, name: str, *, repaired: bool = False) -> None:
         """Let a fault of the rig happen, or repair it."""
         self.equipment(model)
         if name not in self.rig.faults(model):
-            raise _unknown(Text(f"{model} 的故障", f"fault of {model}"), name,
-                           self.rig.faults(model))  # fmt: skip
+            what = Text(f"{model} 的故障", f"fault of {model}")
+            raise unknown(what, name, self.rig.faults(model))
         (self.rig.stop if repaired else self.rig.start)(model, name)
+
+    def silence(self, name: str, *, silent: bool) -> None:
+        """Let a device or an uplink be silent, or answer."""
+        (self.line.silent.add if silent else self.line.silent.discard)(name)
+        if name in self.uplinks and self._controller is not None:
+            clock = self._controller.clock
+            self._controller.scan.tell(f"{name}.online", float(not silent), clock.now())
+
+    def show(self, point: str, value: float | bool | str) -> None:
+        """Let the field show a value for a point, whatever the equipment does; NaN for a broken
+        sensor. What no model stands behind takes it for good."""
+        found = self.site.points[self.index[point]]
+        if found.device is None or found.local:
+            raise Refusal(Text(f"{point} 不是现场点", f"{point} is no point of the field"))
+        number = parse_quantity(value, found.unit) if isinstance(value, str) else float(value)
+        cell = self.field.cells.get(point)
+        if cell is None or cell.model or math.isnan(number):
+            self.line.pinned[point] = number
+        else:
+            cell.value = number
+            self.line.pinned.pop(point, None)
 
     def send(self, *, retained: bool = False, boot: int = -1, **fields: Any) -> None:
         """A command as the broker would bring it. `boot` -2 names the session before this one;
@@ -263,12 +288,6 @@ class Stage:
         """The outputs in the field."""
         return [p for p in self.site.points if p.role is Role.OUTPUT]
 
-    def variable(self, point: str) -> tuple[str, FieldPoint]:
-        """The model behind a point, and the point as the driver knows it."""
-        devices = (device for bus in self.site.buses for device in bus.devices)
-        pairs = ((device.config.model, p) for device in devices for p in device.points)
-        return next(pair for pair in pairs if pair[1].id == point)
-
     def ordinal(self, point: str) -> int:
         """A commandable point's place on the ladder."""
         return self.controller.scan.ordinals[point]
@@ -279,24 +298,24 @@ class Stage:
         return [json.loads(record.data) for record in records if record.kind == kind]
 
 
-def _unknown(what: Text, name: str, known: Iterable[str]) -> Refusal:
-    hint = did_you_mean(name, known)
-    return Refusal(
-        Text(f'没有{what.zh} "{name}"{hint.zh}', f'no {what.en} "{name}"{hint.en}'), "unknown-name"
-    )
+def places(site: Site) -> dict[str, dict[str, Place]]:
+    """The points of a site's real devices, by device and name, as a plant file sees them."""
+    index = site.index()
+    return {
+        device.id: {
+            point.id.removeprefix(f"{device.id}."): _place(site.points[index[point.id]], point)
+            for point in device.points
+        }
+        for bus in site.buses if not bus.kind.simulated for device in bus.devices
+    }  # fmt: skip
 
 
-def _model(name: str, options: Mapping[str, Any]) -> Any:
-    given = dict(options)
-    speeds = given.pop("run_at", None)
-    try:
-        model = MODELS[name](**given)
-    except TypeError as error:
-        raise Refusal(
-            Text(
-                f"模型 {name} 不接受这些参数: {error}", f"model {name} does not take this: {error}"
-            )
-        ) from error
-    if speeds is not None:
-        model.run_at(*speeds)  # type: ignore[attr-defined]
-    return model
+def _place(point: Point, field: FieldPoint) -> Place:
+    value = point.output.default if point.output is not None else math.nan
+    if math.isnan(value) and not point.unit:
+        value = 0.0
+    return Place(point.unit, field.readable, field.writable, value)
+
+
+def _simulated(site: Site) -> set[str]:
+    return {d.config.model for b in site.buses if b.kind.simulated for d in b.devices}

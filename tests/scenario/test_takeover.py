@@ -16,6 +16,7 @@ from drivers import DRIVERS
 from edge.blocks import KINDS
 from edge.proof.case import Step
 from edge.proof.play import play
+from edge.proof.report import failure_lines
 from edge.site.load import load_site
 from edge.site.site import Role, Site
 from tests.scenario.reading import read
@@ -66,4 +67,4 @@ def test_a_restart_beside_running_equipment_moves_nothing(case: Path, tmp_path: 
     given = found.case.given.model_copy(update={"settle": 60.0})
     healthy = found.case.model_copy(update={"given": given, "steps": steps(restarts)})
     played = play(replace(found, case=healthy), tmp_path, DRIVERS)
-    assert [line for failure in played.failures for line in failure.lines("en")] == []
+    assert [line for failure in played.failures for line in failure_lines(failure, "en")] == []

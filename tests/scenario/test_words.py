@@ -8,8 +8,10 @@ import pytest
 
 from drivers import DRIVERS
 from edge.proof.acting import ACTS
-from edge.proof.play import ScenarioProblems, play
+from edge.proof.play import play
+from edge.proof.report import failure_lines
 from edge.proof.seeing import WORDS
+from edge.site.load import ConfigProblems
 from tests.scenario.reading import read
 
 SITE = """
@@ -31,7 +33,7 @@ def case(folder: Path, expect: str, do: str = "repair: zones supply_drop") -> Pa
 def told(case: Path, state: Path) -> str:
     """What a play says of the sentences that were false."""
     failures = play(read(case), state, DRIVERS).failures
-    return "\n".join(line for failure in failures for line in failure.lines("en"))
+    return "\n".join(line for failure in failures for line in failure_lines(failure, "en"))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_a_word_that_does_not_exist_is_named(
     tmp_path: Path, expect: str, do: str, told: str
 ) -> None:
     """Neither a wrong action nor a wrong function nor a wrong name passes silently."""
-    with pytest.raises(ScenarioProblems) as wrong:
+    with pytest.raises(ConfigProblems) as wrong:
         play(read(case(tmp_path, expect, do)), tmp_path / "state", DRIVERS)
     problem = wrong.value.problems[-1]
     assert told in problem.text.en
@@ -86,7 +88,7 @@ def test_a_word_that_does_not_exist_is_named(
 def test_a_wrong_key_is_named(tmp_path: Path) -> None:
     """What is no part of a scenario is refused with what there is."""
     (tmp_path / "case.yaml").write_text("text: words\nstep: []\n")
-    with pytest.raises(ScenarioProblems, match='did you mean "steps"'):
+    with pytest.raises(ConfigProblems, match='did you mean "steps"'):
         read(tmp_path / "case.yaml")
 
 

@@ -57,9 +57,9 @@ def play(directory: Path, story: Callable[[Stage], Awaitable[None]]) -> None:
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        running = {"booster": {"run_at": (80.0,)}}
+        running = {"booster": {"run_at": [80.0]}}
         site = directory / "site.yaml"
-        stage = Stage(site, directory, running, lambda: began + loop.time(), DRIVERS)
+        stage = Stage(site, directory, lambda: began + loop.time(), DRIVERS, equipment=running)
         await stage.start()
         await story(stage)
         await stage.stop()
@@ -112,10 +112,10 @@ def test_a_killed_controller_keeps_silence(tmp_path: Path) -> None:
         stage.fault("io", "press:1", repaired=True)
         await asyncio.sleep(0.5)
         assert stage.value("io.buzzer") == 0
-        written = len(stage.rig.written)
+        written = len(stage.line.written)
         await restart(stage)
         assert stage.value("io.buzzer") == 0
-        assert [w for w in stage.rig.written[written:] if w[2] == "relay2" and w[3]] == []
+        assert [w for w in stage.line.written[written:] if w[1] == "io.buzzer" and w[2]] == []
 
     play(tmp_path, story)
 
@@ -129,7 +129,7 @@ def test_a_killed_controller_keeps_interlocks_and_minimum_times(tmp_path: Path) 
         stage.fault("booster", "tank_low")
         await asyncio.sleep(40)  # the tank empties
         stopped = next(
-            t for t, _, name, value in stage.rig.written if name == "p1_run" and not value
+            t for t, name, value in stage.line.written if name == "booster.p1.run" and not value
         )
         assert stage.value("dry.tripped") == 1
         stage.fault("booster", "tank_low", repaired=True)

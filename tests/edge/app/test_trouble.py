@@ -64,14 +64,16 @@ def play(directory: Path, story: Callable[[Stage], Awaitable[None]], site: str =
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        stage = Stage(directory / "site.yaml", directory, {}, lambda: began + loop.time(), DRIVERS)
+        stage = Stage(
+            directory / "site.yaml", directory, lambda: began + loop.time(), DRIVERS, alone=False
+        )
         await story(stage)
 
     run_virtual(main)
 
 
-def written(stage: Stage, variable: str) -> list[float]:
-    return [value for _, _, name, value in stage.rig.written if name == variable]
+def written(stage: Stage, point: str) -> list[float]:
+    return [value for _, name, value in stage.line.written if name == point]
 
 
 def test_the_explicit_failsafe_is_the_last_thing_written(tmp_path: Path) -> None:
@@ -80,12 +82,12 @@ def test_the_explicit_failsafe_is_the_last_thing_written(tmp_path: Path) -> None
     async def story(stage: Stage) -> None:
         await stage.start()
         await asyncio.sleep(5)
-        assert written(stage, "v1_command")[-1] == 80
+        assert written(stage, "zones.command")[-1] == 80
         stage.line.silent.add("io")  # its letters keep the stop waiting for its three seconds
         stage.controller.buses["panel"].mailbox.put(Write("io", "io.relay", 1.0, 14))
         await stage.stop()
-        assert written(stage, "v1_command")[-1] == 35
-        assert written(stage, "v1_command").count(35) == 1
+        assert written(stage, "zones.command")[-1] == 35
+        assert written(stage, "zones.command").count(35) == 1
 
     play(tmp_path, story)
 
@@ -120,7 +122,7 @@ def test_nothing_is_driven_before_its_inputs_were_read(tmp_path: Path) -> None:
         assert (stage.owner("zones.command"), stage.owner("io.lamp")) == ("none", "none")
         await asyncio.sleep(30)
         assert (stage.owner("zones.command"), stage.owner("io.lamp")) == ("none", "default")
-        assert written(stage, "v1_command") == []
+        assert written(stage, "zones.command") == []
         stage.line.silent.clear()
         await asyncio.sleep(60)
         assert (stage.owner("zones.command"), stage.owner("io.lamp")) == ("control", "control")
@@ -137,7 +139,7 @@ def test_a_protection_does_not_wait_for_other_inputs(tmp_path: Path) -> None:
         stage.fault("io", "press:5")
         await stage.start()
         await asyncio.sleep(3)
-        assert (stage.owner("io.lamp"), written(stage, "relay2")) == ("protect", [1])
+        assert (stage.owner("io.lamp"), written(stage, "io.lamp")) == ("protect", [1])
         await stage.stop()
 
     play(tmp_path, story)
@@ -171,7 +173,7 @@ def test_what_a_failing_protection_drove_is_taken_back_when_it_is_mended(tmp_pat
         await asyncio.sleep(0.15)
         stage.broken.clear()
         await asyncio.sleep(0.3)
-        assert written(stage, "v1_command")[-2:] == [35, 80]
+        assert written(stage, "zones.command")[-2:] == [35, 80]
         await stage.stop()
 
     play(tmp_path, story, SITE.replace("refresh: 1s", "write_interval: 100ms"))

@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from edge.proof.stage import Stage
 from tests.edge.app.test_trouble import play
-from tests.support.stage import Stage
 
 SITE = """
 site: {id: slow, timezone: Asia/Shanghai}

@@ -27,7 +27,7 @@ def test_a_running_controller_lets_a_device_say_what_it_is(tmp_path: Path) -> No
 
     async def main() -> None:
         (tmp_path / "site.yaml").write_text(SITE)
-        stage = Stage(tmp_path / "site.yaml", tmp_path, {}, lambda: 1e9, DRIVERS)
+        stage = Stage(tmp_path / "site.yaml", tmp_path, lambda: 1e9, DRIVERS)
         await stage.start()
         await asyncio.sleep(2.0)
         view = stage.controller.view

@@ -33,7 +33,7 @@ def test_a_scan_that_is_too_slow_sees_every_poll_at_every_step_and_falls_no_furt
 
     async def main() -> None:
         (tmp_path / "site.yaml").write_text(SITE)
-        stage = Stage(tmp_path / "site.yaml", tmp_path, {}, lambda: 1e9, DRIVERS)
+        stage = Stage(tmp_path / "site.yaml", tmp_path, lambda: 1e9, DRIVERS)
         stage.site = replace(stage.site, scan_min=STEP, scan_max=STEP)  # `check` would refuse it
         await stage.start()
         image, steps = stage.controller.scan.image, stage.controller.scan.steps
@@ -62,7 +62,7 @@ def test_a_healthy_scan_skips_nothing(tmp_path: Path) -> None:
 
     async def main() -> None:
         (tmp_path / "site.yaml").write_text(SITE)
-        stage = Stage(tmp_path / "site.yaml", tmp_path, {}, lambda: 1e9, DRIVERS)
+        stage = Stage(tmp_path / "site.yaml", tmp_path, lambda: 1e9, DRIVERS)
         await stage.start()
         await asyncio.sleep(60.3)  # between two looks at the health of the buses
         assert stage.controller.view.health()["scan"]["skipped"] == 0
