@@ -164,6 +164,8 @@ class Admission:
         point, grant = subject.point, subject.grant
         if command.value is None:
             return math.inf
+        if point.bypass and (command.lease_s is None or not command.reason.strip()):
+            raise malformed("旁路须有 lease_s 和 reason", "a bypass has a lease_s and a reason")
         self.bounds(subject, command.value)
         if grant is not None:
             usual, longest = grant.lease, grant.lease_max

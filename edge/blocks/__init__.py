@@ -21,7 +21,7 @@ from edge.blocks.logic import HYSTERESIS, SCALE, VALUE
 from edge.blocks.occupancy import OCCUPANCY
 from edge.blocks.photocell import PHOTOCELL
 from edge.blocks.pid import PID
-from edge.blocks.protection import INTERLOCK, TRIP_KIND
+from edge.blocks.protection import FIRST_OUT, INTERLOCK, PERMISSIVE, TRIP_KIND
 from edge.blocks.ramp import RAMP
 from edge.blocks.schedule import SCHEDULE
 from edge.blocks.sump import SUMP
@@ -40,6 +40,9 @@ KINDS: dict[str, Kind] = {
 """What `block:` may name in `rules:`; `value` is the kind of `value: <expression>`."""
 
 INTERNAL: dict[str, Kind] = {
-    kind.name: kind for kind in (INTERLOCK, TRIP_KIND, LIMIT, CONDITION, CALENDAR, CLOCK)
-}
+    kind.name: kind
+    for kind in (
+        INTERLOCK, PERMISSIVE, FIRST_OUT, TRIP_KIND, LIMIT, CONDITION, CALENDAR, CLOCK,
+    )
+}  # fmt: skip
 """What interlocks, alarms, calendars and the clock are compiled to; not for `rules:`."""

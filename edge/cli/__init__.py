@@ -47,6 +47,10 @@ TABLE: dict[str, tuple[str, str, Text]] = {
         "edge.cli.set", "set_point",
         Text("就地手动给定一个输出, 限时", "hold an output by hand for a limited time"),
     ),
+    "bypass": (
+        "edge.cli.bypass", "bypass",
+        Text("旁路一条联锁, 限时, 须写原因", "take an interlock out of force for a limited time"),
+    ),
     "release": (
         "edge.cli.set", "release",
         Text("交还自动", "give an output back to automatic control"),

@@ -32,6 +32,13 @@ def alarms(ctx: click.Context, _: click.Parameter, begun: str) -> list[str]:
     return [name for name in _known(ctx, "alarms") if name.startswith(begun)]
 
 
+def bypasses(ctx: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    """What the running controller lets people bypass, for the shell."""
+    end = ".bypass"
+    known = (n.removesuffix(end) for n in _known(ctx, "points") if n.endswith(end))
+    return [name for name in known if name.startswith(begun)]
+
+
 def places(ctx: click.Context, _: click.Parameter, begun: str) -> list[str]:
     """The running controller's buses and devices, for the shell."""
     return [name for name in _known(ctx, "buses") if name.startswith(begun)]

@@ -69,7 +69,7 @@ def set_point(point: str, value: str, lasting: str, reason: str, socket: str | N
     """Send one command and follow it to its end."""
     lease = seconds(lasting)
     client = Client(socket)
-    known = _point(client, point)
+    known = point_of(client, point)
     envelope = {
         "id": uuid.uuid4().hex,
         "point": point,
@@ -81,7 +81,7 @@ def set_point(point: str, value: str, lasting: str, reason: str, socket: str | N
         "reason": reason,
         "expires": time.time() + VALID,  # noqa: TID251 - this process has no clock of its own
     }
-    return _follow(client, known, client.post("commands", envelope))
+    return follow(client, known, client.post("commands", envelope))
 
 
 @command(
@@ -103,16 +103,16 @@ Give an output back to automatic control.
 def release(point: str, socket: str | None) -> int:
     """Release what is held by hand at this point."""
     client = Client(socket)
-    known = _point(client, point)
+    known = point_of(client, point)
     envelope = {
         "id": uuid.uuid4().hex,
         "reason": f"edge release, {getpass.getuser()}",
         "expires": time.time() + VALID,  # noqa: TID251 - this process has no clock of its own
     }
-    return _follow(client, known, client.post(place("holds", point, "release"), envelope))
+    return follow(client, known, client.post(place("holds", point, "release"), envelope))
 
 
-def _point(client: Client, name: str) -> Shown:
+def point_of(client: Client, name: str) -> Shown:
     """The point that is meant, if it can be commanded at all."""
     points = client.get("model")["points"]
     for point in points:
@@ -142,7 +142,7 @@ def _value(text: str, point: Shown) -> float:
         raise Failed(refusal.text, USAGE) from None
 
 
-def _follow(client: Client, point: Shown, answer: Json) -> int:
+def follow(client: Client, point: Shown, answer: Json) -> int:
     """Print each new state until the last one; leaving early does not stop the command."""
     deadline = time.monotonic() + WAIT
     impatient = time.monotonic() + PATIENCE

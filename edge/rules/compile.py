@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from graphlib import CycleError, TopologicalSorter
@@ -20,7 +20,7 @@ from edge.blocks import INTERNAL
 from edge.blocks.alarming import Condition, Limit
 from edge.blocks.expression import Call, Number, Tree, parse, quantity
 from edge.blocks.kind import Kind, Operand, Place, Source, layout, references, trips
-from edge.blocks.protection import Cause, Trip
+from edge.blocks.protection import Cause, FirstOut, Permissive, Rival, Trip
 from edge.blocks.protection import Interlock as InterlockModel
 from edge.image.image import first_cell, owner_index, request_index, target_index
 from edge.rules.program import (
@@ -33,6 +33,7 @@ from edge.rules.program import (
     check_ranges,
 )
 from edge.schema.model import Model
+from edge.site.requests import rivals
 from edge.site.site import Alarm, Interlock, Rule, Site
 from edge.text import Text
 
@@ -52,6 +53,7 @@ def compile_site(site: Site, kinds: Mapping[str, Kind]) -> Programs:
             _interlock(protect, item)
         else:
             _rule(protect, item, kinds, site)
+    _first_outs(protect, site)
     _trips(protect, site, kinds)
     for rule in site.watches:
         _rule(control, rule, INTERNAL, site)
@@ -262,12 +264,30 @@ def _rule(builder: _Builder, rule: Rule, kinds: Mapping[str, Kind], site: Site) 
 
 
 def _interlock(builder: _Builder, interlock: Interlock) -> None:
-    owner, image = f"interlocks.{interlock.id}", builder.image
+    owner, image = f"{interlock.section}.{interlock.id}", builder.image
+    bypass = interlock.bypass if interlock.bypassable else 0.0
+    shown = image.point(interlock.shown, owner)
+    if interlock.permissive:
+        permit = Permissive(
+            when=interlock.when, bypass=bypass, delay=interlock.delay, on_bad=interlock.on_bad
+        )
+        builder.block(INTERNAL["permissive"], permit, owner, {"permitted": shown}, {})
+        return
     model = InterlockModel(
-        when=interlock.when, delay=interlock.delay, on_bad=interlock.on_bad, reset=interlock.reset
-    )
-    published = {"tripped": image.point(f"{interlock.id}.tripped", owner)}
-    builder.block(INTERNAL["interlock"], model, owner, published, {})
+        when=interlock.when, bypass=bypass, delay=interlock.delay, on_bad=interlock.on_bad,
+        reset=interlock.reset,
+    )  # fmt: skip
+    builder.block(INTERNAL["interlock"], model, owner, {"tripped": shown}, {})
+
+
+def _first_outs(builder: _Builder, site: Site) -> None:
+    """One mark for each that trips a point together with others."""
+    for id, others in rivals(dict(_stopping(site))).items():
+        owner = f"first_out.{id}"
+        among = tuple(Rival(tripped=f"{other}.tripped") for other in others)
+        model = FirstOut(tripped=f"{id}.tripped", rivals=among)
+        published = {"first_out": builder.image.point(f"{id}.first_out", owner)}
+        builder.block(INTERNAL["first_out"], model, owner, published, {})
 
 
 def _trips(builder: _Builder, site: Site, kinds: Mapping[str, Kind]) -> None:
@@ -276,10 +296,14 @@ def _trips(builder: _Builder, site: Site, kinds: Mapping[str, Kind]) -> None:
     They go before what rules urge: what stops a motor is stronger than what wants it to run.
     """
     causes: dict[str, list[Cause]] = {}
-    for item, points in _guards(site):
-        value = item.value if isinstance(item, Interlock) else 0.0
+    values = {i.id: i.value for i in site.interlocks}
+    for id, points in _stopping(site):
         for point in points:
-            cause = Cause(tripped=f"{item.id}.tripped", value=value)
+            cause = Cause(tripped=f"{id}.tripped", value=values.get(id, 0.0))
+            causes.setdefault(point, []).append(cause)
+    for permit in (i for i in site.interlocks if i.permissive):
+        for point in dict.fromkeys(permit.trip):
+            cause = Cause(tripped=permit.shown, value=0.0, starting=True)
             causes.setdefault(point, []).append(cause)
     for rule in site.rules:
         for urge in kinds[rule.kind].urges(rule.model):
@@ -290,18 +314,19 @@ def _trips(builder: _Builder, site: Site, kinds: Mapping[str, Kind]) -> None:
         builder.block(INTERNAL["trip"], model, f"trips.{point}", {}, {})
 
 
-def _guards(site: Site) -> Iterator[tuple[Rule | Interlock, Iterable[str]]]:
-    """What protects anything, with the points it trips."""
+def _stopping(site: Site) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What stops anything, by id, with the points it trips."""
     for interlock in site.interlocks:
-        yield interlock, dict.fromkeys(interlock.trip)
+        if not interlock.permissive:
+            yield interlock.id, tuple(dict.fromkeys(interlock.trip))
     for rule in site.rules:
         if points := trips(rule.model):
-            yield rule, points
+            yield rule.id, points
 
 
 def _tripped(site: Site, image: _Image) -> dict[str, int]:
-    """The index of `<id>.tripped` of all that protects."""
-    return {item.id: image.index[f"{item.id}.tripped"] for item, _ in _guards(site)}
+    """The index of `<id>.tripped` of all that stops anything."""
+    return {id: image.index[f"{id}.tripped"] for id, _ in _stopping(site)}
 
 
 def _alarm(builder: _Builder, alarm: Alarm) -> tuple[int, int]:
@@ -337,12 +362,12 @@ def _split(site: Site, kinds: Mapping[str, Kind]) -> tuple[list[Rule | Interlock
     `control` is a scan old.
     """
     items: dict[str, Rule | Interlock] = {f"rules.{r.id}": r for r in site.rules}
-    items |= {f"interlocks.{i.id}": i for i in site.interlocks}
+    items |= {f"{i.section}.{i.id}": i for i in site.interlocks}
     producer: dict[str, str] = {}
     for rule in site.rules:
         for published in kinds[rule.kind].publishes(rule.model):
             producer[_point_id(rule.id, published.name)] = f"rules.{rule.id}"
-    producer |= {f"{i.id}.tripped": f"interlocks.{i.id}" for i in site.interlocks}
+    producer |= {i.shown: f"{i.section}.{i.id}" for i in site.interlocks}
     needs = {
         key: list(dict.fromkeys(producer[n] for n in _names(item) if n in producer))
         for key, item in items.items()

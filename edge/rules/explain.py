@@ -13,7 +13,7 @@ from typing import Any
 
 from edge.blocks import KINDS
 from edge.blocks.expression import parse, quantity
-from edge.blocks.kind import Kind, layout, trips
+from edge.blocks.kind import NOTHING, Kind, layout, trips
 from edge.image import quality
 from edge.image.image import ProcessImage
 from edge.image.slots import NAMES_ZH, SLOTS, Slot
@@ -51,12 +51,16 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A rule or an interlock ("rules.supply", "interlocks.dry") with what it reads."""
+    """A rule or an interlock ("rules.supply", "interlocks.dry") with what it reads.
+
+    `note` says of several that stopped an output which came first.
+    """
 
     owner: str
     kind: str
     text: Text
     inputs: tuple[Read, ...]
+    note: Text = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,17 +159,32 @@ class _Explainer:
         return [rule] if rule else []
 
     def _tripped(self, point: str) -> list[Rule | Interlock]:
-        """What protects a point and is tripped now; where nothing is, the rules that urge it."""
-        value, at = self._image.value, self._tripped_at
-        tripped = [item for item in self._guards.get(point, ()) if value[at[item.id]] == 1.0]
+        """What keeps a point at slot 5, what came first before the others; where nothing stops it,
+        the rules that urge it."""
+        value = self._image.value
+        asked = float(self._image.request[Slot.PROTECT - 1, self._ordinal[point]])
+        found = [item for item in self._guards.get(point, ()) if self._stops(item, asked)]
         urging = (r for name, when, r in self._urged if name == point and value[self._index[when]])
-        return tripped or list(urging)
+        return sorted(found, key=lambda item: not self._first_out(item)) or list(urging)
+
+    def _stops(self, item: Rule | Interlock, asked: float) -> bool:
+        value, bits = self._image.value, self._image.quality
+        if isinstance(item, Interlock) and item.permissive:
+            at = self._index[item.shown]
+            return asked == 0.0 and bool(value[at] == 0.0) and not bits[at] & quality.BAD
+        return bool(value[self._tripped_at[item.id]] == 1.0)
+
+    def _first_out(self, item: Rule | Interlock) -> int:
+        """0: not, 1: it came first, 2: with another one in the same scan."""
+        at = self._index.get(f"{item.id}.first_out")
+        return 0 if at is None or not self._image.value[at] > 0 else int(self._image.value[at])
 
     def _cause(self, item: Rule | Interlock, above: tuple[str, ...]) -> Cause:
         if isinstance(item, Interlock):
             read = Read("when", item.when, self._points(item.when, above))
             text = Text("联锁", "interlock") if item.name == Text("", "") else item.name
-            return Cause(_owner(item), "interlock", text, (read,))
+            kind_ = "permissive" if item.permissive else "interlock"
+            return Cause(_owner(item), kind_, text, (read,), _FIRST[self._first_out(item)])
         kind, inputs = self._kinds[item.kind], []
         for operand in layout(kind, item.model).operands:
             if operand.role != "input" or operand.source is None:
@@ -174,7 +193,8 @@ class _Explainer:
             expression = isinstance(source, str) and quantity(source, operand.unit) is None
             points = self._points(str(source), above) if expression else ()
             inputs.append(Read(option, str(source), points))
-        return Cause(_owner(item), item.kind, kind.text, tuple(inputs))
+        note = _FIRST[self._first_out(item)]
+        return Cause(_owner(item), item.kind, kind.text, tuple(inputs), note)
 
     def _points(self, text: str, above: tuple[str, ...]) -> tuple[Explanation, ...]:
         return tuple(self.point(name, above) for name in parse(text).names if name in self._index)
@@ -222,7 +242,10 @@ class _Explainer:
 
 
 def _owner(item: Rule | Interlock) -> str:
-    return f"{'interlocks' if isinstance(item, Interlock) else 'rules'}.{item.id}"
+    return f"{item.section if isinstance(item, Interlock) else 'rules'}.{item.id}"
+
+
+_FIRST = (NOTHING, Text("首出", "first-out"), Text("同时动作", "simultaneous"))
 
 
 def _makers(site: Site, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, Rule | Interlock]]:
@@ -230,7 +253,7 @@ def _makers(site: Site, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, Rule |
         for published in kinds[rule.kind].publishes(rule.model):
             yield (f"{rule.id}.{published.name}" if published.name else rule.id), rule
     for interlock in site.interlocks:
-        yield f"{interlock.id}.tripped", interlock
+        yield interlock.shown, interlock
 
 
 def _slot_name(slot: int) -> Text:
@@ -314,6 +337,8 @@ class _Pen:
 
     def _cause(self, cause: Mapping[str, Any]) -> list[str]:
         lines = [f"{cause['owner']} ({cause['text'][self._language]})"]
+        if cause["note"][self._language]:
+            lines[0] += f" · {cause['note'][self._language]}"
         for read in cause["inputs"]:
             points = read["points"]
             alone = len(points) == 1 and points[0]["point"] == read["text"]

@@ -57,7 +57,12 @@ from edge.blocks.operators import (
 )
 from edge.blocks.photocell import photocell_step
 from edge.blocks.pid import pid_step
-from edge.blocks.protection import interlock_step, trip_step
+from edge.blocks.protection import (
+    first_out_step,
+    interlock_step,
+    permissive_step,
+    trip_step,
+)
 from edge.blocks.ramp import ramp_step
 from edge.blocks.schedule import step_schedule
 from edge.blocks.sump import sump_step
@@ -187,6 +192,10 @@ def walk(
             analog_dimmer_step(v, q, ops, o, n, par, p, st, s, now, dt)
         elif op == 45:
             lamp_power_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 46:
+            permissive_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 47:
+            first_out_step(v, q, ops, o, n, par, p, st, s, now, dt)
         else:
             raise ValueError("unknown kind in the program")
 

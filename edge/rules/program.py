@@ -27,6 +27,7 @@ OPCODES: tuple[str, ...] = (
     "booster", "zone_loss", "sump", "dry_run", "irrigation",
     "calendar", "clock", "daylight_open", "photocell", "occupancy",
     "dali", "analog_dimmer", "lamp_power",
+    "permissive", "first_out",
 )  # fmt: skip
 """An operator's or kind's place is its opcode; the kernel's chain has the same numbers."""
 
@@ -50,8 +51,9 @@ class Program:
     """Instructions in their order. `code` is (n, 5) int32, `timing` (n, 2): period and last run.
 
     `owners[i]` is the way to what instruction i belongs to: "rules.supply",
-    "interlocks.tank_low", "alarms.zone3_low", "trips.<point>". `requests` are the flat indices that
-    the program writes on the ladder: withdrawn when it fails.
+    "interlocks.tank_low", "permissives.damper", "first_out.tank_low", "alarms.zone3_low",
+    "trips.<point>". `requests` are the flat indices that the program writes on the ladder:
+    withdrawn when it fails.
     """
 
     name: str

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -171,6 +171,24 @@ _UPSTREAM = AlarmTemplate(
     consequence=Text("数据存于本机, 恢复后补传", "data is kept here and sent when it is back"),
 )
 
+# domain.md 1.18: as long as a protection is out of force, somebody sees it.
+_BYPASSED = AlarmTemplate(
+    id="{RULE}_BYPASSED",
+    when="{rule}.bypass == 1",
+    priority=3,
+    text=Text("{name}已旁路", "{name} is bypassed"),
+    checks=(
+        Text("看操作日志: 谁旁路, 原因, 到何时", "look into the log: who, why, until when"),
+        Text("派人看守该设备", "have somebody stay with the equipment"),
+        Text(
+            "原因消除后用 edge release {rule}.bypass 恢复",
+            "put it back in force with `edge release {rule}.bypass` when the cause is gone",
+        ),
+    ),
+    shows=("{rule}.bypass",),
+    consequence=Text("该联锁暂不起作用", "it does not protect for now"),
+)
+
 # What an alarm has before its options are applied.
 _BLANK = AlarmTemplate(id="", when="", priority=3, text=NOTHING, checks=())
 
@@ -227,6 +245,11 @@ def down(bus: str) -> AlarmTemplate:
     return expand(_BUS_DOWN, bus, Text(bus, bus))
 
 
+def bypassed(id: str, name: Text) -> AlarmTemplate:
+    """The alarm that every bypassable interlock or permissive brings."""
+    return expand(_BYPASSED, id, name)
+
+
 def upstream(uplink: str) -> AlarmTemplate:
     """The alarm that every uplink brings."""
     return expand(_UPSTREAM, uplink, Text(uplink, uplink))
@@ -281,6 +304,7 @@ def _alarm(
             )
     priority = int(given["priority"][1]) if "priority" in given else template.priority
     when = given.get("when") or ("" if point else template.when)
+    shows = given.get("shows") or template.shows or _shown(point, when, points)
     return Alarm(
         id=id,
         text=given.get("text") or template.text,
@@ -297,7 +321,7 @@ def _alarm(
         off_delay=given.get("off_delay", template.off_delay),
         latch=given.get("latch", template.latch),
         suppressed_by=given.get("suppressed_by", template.suppressed_by),
-        shows=given.get("shows") or template.shows or _shown(point, when, points),
+        shows=(*shows, *_first_out(when, shows, points)),
         responsible=given.get("responsible", ""),
         re_alarm=_re_alarm(given.get("re_alarm"), priority),
         mark=source.key(),
@@ -308,6 +332,14 @@ def _re_alarm(given: float | str | None, priority: int) -> float:
     if given is None:
         return RE_ALARM if priority == 1 else math.inf
     return math.inf if given == "never" else float(given)
+
+
+def _first_out(when: str, shows: Sequence[str], points: Mapping[str, Point]) -> Iterator[str]:
+    """Of an alarm on a protection that has rivals: whether it came first."""
+    for name in _shown(None, when, points):
+        mark = name.removesuffix(".tripped") + ".first_out"
+        if name.endswith(".tripped") and mark in points and mark not in shows:
+            yield mark
 
 
 def _shown(point: str | None, when: str, points: Mapping[str, Point]) -> tuple[str, ...]:

@@ -13,18 +13,28 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge.blocks.kind import AlarmTemplate, Kind
+from edge.blocks.kind import trips as tripped_by
 from edge.driver import FieldDevice, Poll
 from edge.schema.model import Refusal
 from edge.schema.problem import Problem
-from edge.site.alarms import build_alarms, down, expand, of_device, upstream
+from edge.site.alarms import build_alarms, bypassed, down, expand, of_device, upstream
 from edge.site.calendars import dated, watches
 from edge.site.files import Files, Source
 from edge.site.health import bus_points, link_points
-from edge.site.model import GrantOptions, Tls, UplinkOptions, ValueRule
+from edge.site.model import GrantOptions, PermissiveOptions, Tls, UplinkOptions, ValueRule
 from edge.site.origins import deciding
 from edge.site.parts import BusPart, DevicePart, Parts, Record, RulePart
-from edge.site.points import Amounts, device_point, field_device, setpoint, virtual
+from edge.site.points import (
+    Amounts,
+    bypass,
+    device_point,
+    field_device,
+    first_out,
+    setpoint,
+    virtual,
+)
 from edge.site.registers import Bms
+from edge.site.requests import rivals
 from edge.site.site import (
     Annunciator,
     Bus,
@@ -174,14 +184,30 @@ class _Builder:
         for watch in self.watches:
             for point in watch.points():
                 self._own(point, watch.source)
-        for id, interlock in self.parts.interlocks.items():
-            self._own(_TRIPPED.of(id, interlock.options.name), interlock.source)
+        self._protections()
         for device in self.parts.devices.values():
             self._own(_ONLINE.of(device.id, device.options.name), device.source)
             if self._drives(device):
                 self._own(_FOLLOWING.of(device.id, device.options.name), device.source)
         for uplink in self.parts.uplinks.values():
             self._own(_ONLINE.of(uplink.id, None), uplink.source)
+
+    def _protections(self) -> None:
+        """What interlocks and permissives show, and the setpoints that bypass them."""
+        parts = self.parts
+        for id, interlock in parts.interlocks.items():
+            self._own(_TRIPPED.of(id, interlock.options.name), interlock.source)
+        for id, permissive in parts.permissives.items():
+            self._own(_PERMITTED.of(id, permissive.options.name), permissive.source)
+        for lock in self._interlocks():
+            if lock.bypassable:
+                source = self.sources.at(lock.section, lock.id)
+                self._own(bypass(lock.id, lock.name), source)
+        trips = {id: record.options.trip for id, record in parts.interlocks.items()}
+        trips |= {id: points for id, r in parts.rules.items() if (points := tripped_by(r.model))}
+        for id in rivals(trips):
+            record = parts.interlocks.get(id) or parts.rules[id]
+            self._own(first_out(id), record.source)
 
     def _resolved(self, fields: Mapping[str, FieldDevice]) -> dict[str, tuple[Point, Source]]:
         """Every point of every device, by id."""
@@ -287,6 +313,10 @@ class _Builder:
             every += [(template, device.source) for template in brought]
         for watch in self.watches:
             every += [(template, watch.source) for template in watch.alarms()]
+        for lock in self._interlocks():
+            if lock.bypassable:
+                source = self.sources.at(lock.section, lock.id)
+                every.append((bypassed(lock.id, lock.name), source))
         every += [(down(bus.id), bus.source) for bus in self.parts.buses.values()]
         every += [(upstream(uplink.id), uplink.source) for uplink in self.parts.uplinks.values()]
         for template, source in every:
@@ -314,7 +344,14 @@ class _Builder:
                 reset=options.reset,
                 on_bad=options.on_bad,
                 mark=record.source.key(),
+                bypassable=options.bypassable,
             )
+        for id, permit in self.parts.permissives.items():
+            self.sources.of["permissives", id] = permit.source
+            if id in self.parts.interlocks:
+                text = Text(f'已有联锁 "{id}"', f'there is an interlock "{id}" already')
+                self.amounts.problems.append(Problem("duplicate-id", permit.source.key(), text))
+            yield _permissive(id, permit)
 
     def _annunciators(self) -> Iterator[Annunciator]:
         for id, record in self.parts.annunciators.items():
@@ -385,6 +422,23 @@ class _Builder:
         )
 
 
+def _permissive(id: str, record: Record[PermissiveOptions]) -> Interlock:
+    options = record.options
+    return Interlock(
+        id=id,
+        name=options.name or Text(id, id),
+        when=options.when,
+        delay=options.delay,
+        trip=options.start,
+        value=0.0,
+        reset="auto",
+        on_bad="trip" if options.on_bad == "refuse" else options.on_bad,
+        mark=record.source.key(),
+        permissive=True,
+        bypassable=options.bypassable,
+    )
+
+
 def _file(folder: Path, name: str | None) -> Path | None:
     return None if name is None else folder / name
 
@@ -413,6 +467,13 @@ _FOLLOWING = _Flag(
 )
 _TRIPPED = _Flag(
     "tripped", Text("联锁动作", "tripped"), Text("正常", "normal"), Text("动作", "tripped")
+)
+
+_PERMITTED = _Flag(
+    "permitted",
+    Text("允许启动", "permitted"),
+    Text("不允许", "not permitted"),
+    Text("允许", "permitted"),
 )
 
 

@@ -49,7 +49,7 @@ def check_references(scene: Scene) -> Iterator[Problem]:
     """Every point that is named exists and fits; fire devices have a word of their own."""
     for use in scene.uses:
         point = scene.points.get(use.text)
-        if use.role == "target" and point is not None and point.fire:
+        if use.role in ("target", "start") and point is not None and point.fire:
             yield _fire(use.mark, point.id)
         else:
             yield from judge(use, scene.points)
@@ -77,7 +77,7 @@ def _fire(mark: Mark, point: str) -> Problem:
 def check_requests(scene: Scene) -> Iterator[Problem]:
     """Two owners never ask for the same output at the same slot with different intentions."""
     rules = {rule.id: rule for rule in scene.site.rules}
-    values = {interlock.id: interlock.value for interlock in scene.site.interlocks}
+    values = {i.id: i.value for i in scene.site.interlocks if not i.permissive}
     values |= {rule.id: 0.0 for rule in scene.site.rules if trips(rule.model)}
     asked: dict[tuple[str, int], Use] = {}
     for use in scene.uses:
@@ -97,20 +97,24 @@ def check_requests(scene: Scene) -> Iterator[Problem]:
 
 
 def check_loops(scene: Scene) -> Iterator[Problem]:
-    """Rules that read each other's results in a circle can be put into no order."""
+    """Rules and interlocks that read each other's results in a circle can be put into no order."""
+    site = scene.site
     makers = {
         f"{rule.id}.{shown.name}" if shown.name else rule.id: rule.id
-        for rule in scene.site.rules
+        for rule in site.rules
         for shown in scene.kinds[rule.kind].publishes(rule.model)
     }
-    reads: dict[str, list[str]] = {rule.id: [] for rule in scene.site.rules}
+    makers |= {interlock.shown: interlock.id for interlock in site.interlocks}
+    sections = {rule.id: "rules" for rule in site.rules}
+    sections |= {interlock.id: interlock.section for interlock in site.interlocks}
+    reads: dict[str, list[str]] = {id: [] for id in sections}
     for use in scene.uses:
         if use.role == "input" and use.owner in reads:
             reads[use.owner] += [makers[name] for name in _names(use.text) if name in makers]
     for loop in find_loops(reads):
         path = " → ".join((*loop, loop[0]))
         text = Text(f"规则循环引用: {path}", f"rules read each other in a circle: {path}")
-        yield Problem("rule-loop", scene.sources.at("rules", loop[0]).key(), text)
+        yield Problem("rule-loop", scene.sources.at(sections[loop[0]], loop[0]).key(), text)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -168,7 +172,7 @@ def check_ranges(scene: Scene) -> Iterator[Problem]:
             if granted is not None and _outside(value, granted):
                 yield _out_of_range(source.value(("range", i)), "range", value, granted)
     for interlock in scene.site.interlocks:
-        source = scene.sources.at("interlocks", interlock.id)
+        source = scene.sources.at(interlock.section, interlock.id)
         for name in interlock.trip:
             tripped = scene.points.get(name)
             if tripped is not None and _outside(interlock.value, tripped):
@@ -245,7 +249,7 @@ def check_grants(scene: Scene) -> Iterator[Problem]:
             continue
         if point.fire:
             continue
-        if point.role not in (Role.OUTPUT, Role.SETPOINT):
+        if point.bypass or point.role not in (Role.OUTPUT, Role.SETPOINT):
             yield not_commandable(point, source.key())
         elif math.isinf(grant.low) or math.isinf(grant.high):
             yield Problem("grant-without-range", source.key(), _NO_RANGE)

@@ -312,6 +312,18 @@ class InterlockOptions(Model):
     value: float = Field(0.0, description="What the tripped points are asked for.")
     reset: Literal["manual", "auto"] = "manual"
     on_bad: Literal["trip", "hold", "ok"] = Field("trip", description="What bad inputs mean.")
+    bypassable: bool = Field(False, description="By a person on site, for hours; never for safety.")
+
+
+class PermissiveOptions(Model):
+    """What equipment needs in order to start; once it runs, nothing."""
+
+    name: Words | None = None
+    when: str = Field(description="It may start while this expression holds.")
+    delay: Duration = Field(0.0, alias="for")
+    start: Annotated[tuple[str, ...], Field(min_length=1)] = Field(description="What may start.")
+    on_bad: Literal["refuse", "hold", "ok"] = Field("refuse", description="What bad inputs mean.")
+    bypassable: bool = Field(False, description="By a person on site, for hours; never for safety.")
 
 
 class AlarmOptions(Model):
@@ -410,6 +422,7 @@ TABLES: Mapping[str, type[Model]] = {
     "setpoints": SetpointOptions,
     "rules": ValueRule,
     "interlocks": InterlockOptions,
+    "permissives": PermissiveOptions,
     "alarms": AlarmOptions,
     "calendars": Calendar,
     "annunciators": AnnunciatorOptions,

@@ -26,7 +26,7 @@ def sources(
         for published in kinds[rule.kind].publishes(rule.model):
             found[f"{rule.id}.{published.name}" if published.name else rule.id] = found[rule.id]
     for interlock in interlocks:
-        found[interlock.id] = found[f"{interlock.id}.tripped"] = names(interlock.when)
+        found[interlock.id] = found[interlock.shown] = names(interlock.when)
     return found
 
 

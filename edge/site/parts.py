@@ -27,6 +27,7 @@ from edge.site.model import (
     Header,
     InterlockOptions,
     Outbox,
+    PermissiveOptions,
     PointOptions,
     Scan,
     SetpointOptions,
@@ -112,6 +113,7 @@ class Parts:
     rules: dict[str, RulePart] = field(default_factory=dict)
     setpoints: dict[str, Record[SetpointOptions]] = field(default_factory=dict)
     interlocks: dict[str, Record[InterlockOptions]] = field(default_factory=dict)
+    permissives: dict[str, Record[PermissiveOptions]] = field(default_factory=dict)
     alarms: dict[str, Record[AlarmOptions]] = field(default_factory=dict)
     annunciators: dict[str, Record[AnnunciatorOptions]] = field(default_factory=dict)
     users: dict[str, Record[UserOptions]] = field(default_factory=dict)
@@ -155,6 +157,7 @@ class _Reader:
             "rules": self._each("rules", self._rule),
             "setpoints": self._each("setpoints", self._record(SetpointOptions), identifier),
             "interlocks": self._each("interlocks", self._record(InterlockOptions)),
+            "permissives": self._each("permissives", self._record(PermissiveOptions)),
             "alarms": self._each("alarms", self._record(AlarmOptions)),
             "annunciators": self._each("annunciators", self._record(AnnunciatorOptions)),
             "calendars": self._each("calendars", self._record(Calendar)),

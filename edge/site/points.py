@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 from edge.driver import FieldDevice, FieldPoint
 from edge.schema.model import Refusal
@@ -245,6 +246,24 @@ def setpoint(record: Record[SetpointOptions], amounts: Amounts) -> Point:
         output=output,
         labels=options.labels,
     )
+
+
+def bypass(id: str, name: Text) -> Point:
+    """The setpoint with which a person on site takes an interlock or permissive out of force."""
+    output = Output(
+        default=0.0, failsafe="hold", deadband=0.0, refresh=math.inf, rate=math.inf, min_on=0.0,
+        min_off=0.0, max_starts=0, feedback=None, tolerance=0.0, settle=0.0,
+    )  # fmt: skip
+    shown = Text(f"{name.zh} 旁路", f"{name.en} bypass")
+    labels = {0: Text("有效", "in force"), 1: Text("旁路", "bypassed")}
+    point = virtual(f"{id}.bypass", "", shown, low=0.0, high=1.0, labels=labels)
+    return replace(point, role=Role.SETPOINT, output=output, bypass=True)
+
+
+def first_out(id: str) -> Point:
+    """Which of the protections of a point came first."""
+    labels = {0: Text("否", "no"), 1: Text("首出", "first"), 2: Text("同时", "simultaneous")}
+    return virtual(f"{id}.first_out", "", Text(f"{id} 首出", f"{id} first-out"), labels=labels)
 
 
 def virtual(

@@ -33,12 +33,13 @@ PANEL_INPUTS = ("silence", "acknowledge", "reset", "test")
 class Use:
     """One mention: `text` at `mark`, by `owner`; `unit` is what is expected there, None any.
 
-    "input" may be an expression or a quantity, "point" is one point, "target" one that is driven.
+    "input" may be an expression or a quantity, "point" is one point, "target" one that is driven,
+    "start" one that needs a permissive.
     """
 
     owner: str
     text: str
-    role: Literal["input", "point", "target"]
+    role: Literal["input", "point", "target", "start"]
     unit: str | None
     mark: Mark
 
@@ -52,11 +53,14 @@ def uses(site: Site, sources: Sources) -> Iterator[Use]:
             role: Literal["input", "target"] = "input" if reference.role == "input" else "target"
             yield Use(rule.id, reference.text, role, reference.unit, mark)
     for interlock in site.interlocks:
-        source = sources.at("interlocks", interlock.id)
+        source = sources.at(interlock.section, interlock.id)
         when = source.value(("when",))
         yield Use(interlock.id, interlock.when, "input", CONDITION, when)
         for i, target in enumerate(interlock.trip):
-            yield Use(interlock.id, target, "target", None, source.value(("trip", i)))
+            if interlock.permissive:
+                yield Use(interlock.id, target, "start", None, source.value(("start", i)))
+            else:
+                yield Use(interlock.id, target, "target", None, source.value(("trip", i)))
     yield from _alarm_uses(site, sources)
     yield from _panel_uses(site, sources)
     for point in site.points:
@@ -134,7 +138,8 @@ def _quantity(use: Use) -> Iterator[Problem]:
 
 
 def _fits(use: Use, point: Point) -> Iterator[Problem]:
-    if use.role == "target" and point.role not in (Role.OUTPUT, Role.SETPOINT):
+    driven = use.role in ("target", "start")
+    if driven and (point.bypass or point.role not in (Role.OUTPUT, Role.SETPOINT)):
         yield not_commandable(point, use.mark)
     elif use.unit is not None and use.unit != point.unit:
         yield _wrong_unit(use, point.id, point.unit)
@@ -142,7 +147,14 @@ def _fits(use: Use, point: Point) -> Iterator[Problem]:
 
 def not_commandable(point: Point, mark: Mark) -> Problem:
     """The problem of driving what cannot be driven."""
-    return Problem("not-commandable", mark, _ROLES[point.role].format(point=point.id))
+    text = _BYPASS if point.bypass else _ROLES[point.role]
+    return Problem("not-commandable", mark, text.format(point=point.id))
+
+
+_BYPASS = Text(
+    "{point} 只能由现场人员用 edge bypass 操作, 规则和远程命令都不能控制",
+    "{point} is for people on site (edge bypass): neither rules nor remote commands drive it",
+)
 
 
 _ROLES = {

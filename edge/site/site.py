@@ -83,6 +83,7 @@ class Point:
     output: Output | None = None
     labels: Mapping[int, Text] = field(default_factory=dict)  # enumerated values
     local: bool = False
+    bypass: bool = False  # a setpoint for people on site alone: for hours, with a reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,9 @@ class Rule:
 class Interlock:
     """While `when` holds for `delay` seconds, every point of `trip` is asked for `value` at slot 5.
 
-    `on_bad` says what bad inputs mean. `reset: manual` stays tripped until a person resets it.
+    `on_bad` says what bad inputs mean. `reset: manual` stays tripped until a person resets it. A
+    `permissive` is the other way round: while `when` does not hold, every point of `trip` that does
+    not run is asked for 0. A `bypassable` one has a setpoint `<id>.bypass`.
     """
 
     id: str
@@ -122,6 +125,23 @@ class Interlock:
     reset: Literal["manual", "auto"]
     on_bad: Literal["trip", "hold", "ok"]
     mark: Mark
+    permissive: bool = False
+    bypassable: bool = False
+
+    @property
+    def section(self) -> str:
+        """Where it is written."""
+        return "permissives" if self.permissive else "interlocks"
+
+    @property
+    def shown(self) -> str:
+        """The point that says what it decides."""
+        return f"{self.id}.permitted" if self.permissive else f"{self.id}.tripped"
+
+    @property
+    def bypass(self) -> str:
+        """The setpoint that takes it out of force, if it is bypassable."""
+        return f"{self.id}.bypass"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,14 @@ import numpy as np
 
 from edge.blocks import KINDS
 from edge.blocks.expression import parse, quantity
-from edge.blocks.kind import Kind, references
+from edge.blocks.kind import Kind, references, trips
 from edge.image import quality
 from edge.image.slots import Slot
 from edge.rules.compile import compile_site
 from edge.rules.kernel import Kernel, plain_kernel
 from edge.rules.program import Programs
 from edge.schema.problem import Mark
+from edge.site.requests import rivals
 from edge.site.site import Alarm, Interlock, Output, Point, Role, Rule, Site
 from edge.text import Text
 
@@ -78,7 +79,11 @@ def site_of(
         for published in kinds[rule.kind].publishes(rule.model):
             name = f"{rule.id}.{published.name}".rstrip(".")
             roles[name], units[name] = Role.VIRTUAL, published.unit
-    roles |= {f"{i.id}.tripped": Role.VIRTUAL for i in interlocks}
+    roles |= {i.shown: Role.VIRTUAL for i in interlocks}
+    roles |= {i.bypass: Role.SETPOINT for i in interlocks if i.bypassable}
+    stops = {i.id: i.trip for i in interlocks if not i.permissive}
+    stops |= {rule.id: points for rule in made if (points := trips(rule.model))}
+    roles |= {f"{id}.first_out": Role.VIRTUAL for id in rivals(stops)}
     outputs = [p for i in interlocks for p in i.trip]
     inputs: list[str] = [n for i in interlocks for n in parse(i.when).names]
     for rule in made:
