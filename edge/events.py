@@ -265,6 +265,10 @@ COMMAND = _event(
     "command {id} {point} = {value}: {state} {refusal}",
 )  # fmt: skip
 
+CORRECTION = _event(
+    "correction", "info", "规则 {rule}: {text} ({numbers})", "rule {rule}: {text} ({numbers})"
+)
+
 EVENTS: tuple[Event, ...] = tuple(v for v in list(globals().values()) if isinstance(v, Event))
 
 Watcher = Callable[[Event, dict[str, Any]], None]

@@ -39,6 +39,7 @@ from edge.events import (
     CALLBACK_FAILED,
     COMMAND,
     COMPILING,
+    CORRECTION,
     OBSERVING,
     SCAN_OVERRUN,
     STARTED,
@@ -53,6 +54,7 @@ from edge.rules.compile import compile_site
 from edge.rules.kernel import compile_kernel, compiled_before
 from edge.scan.alarms import Transition
 from edge.scan.annunciator import PANEL
+from edge.scan.audits import Audit
 from edge.scan.cycle import PROTECT_FAILURES, Scan
 from edge.site.site import Site
 from edge.store.database import Ballast
@@ -230,6 +232,8 @@ class Controller:
             self.uplinks.changed(outcome.changed, self.scan.image, now, wall)
         for interlock in outcome.resets:
             self.journal.add("reset", {"interlock": interlock, "by": PANEL})
+        for audit in outcome.audits:
+            self._audit(audit)
         for transition in outcome.transitions:
             self._alarm(transition)
         if outcome.latched:
@@ -306,6 +310,11 @@ class Controller:
         )  # fmt: skip
         self.journal.add("alarm", transition.as_json())
         self.uplinks.alarm(transition.alarm.id)
+
+    def _audit(self, audit: Audit) -> None:
+        numbers = ", ".join(f"{name} {value:g}" for name, value in audit.numbers.items())
+        self.events.emit(CORRECTION, rule=audit.rule, text=audit.text, numbers=numbers)
+        self.journal.add(audit.kind, audit.as_json())
 
     def _answered(self, answer: Answer) -> None:
         self.events.emit(

@@ -126,8 +126,9 @@ class AlarmTemplate:
     """An alarm that every instance of a kind brings; `{rule}` and `{RULE}` are its id.
 
     `id` becomes for example ZONE3_VALVE_DEVIATION; `when` and `suppressed_by` are expressions over
-    points and over what the rule publishes, `shows` are such points. A site may override it under
-    `alarms:` by the same id.
+    points and over what the rule publishes, `shows` are such points. `about` is the commandable
+    point whose fault it tells: suppressed while another kind of rule explains it (`explains` of
+    `Kind`). A site may override it under `alarms:` by the same id.
     """
 
     id: str
@@ -140,6 +141,7 @@ class AlarmTemplate:
     latch: bool = False
     suppressed_by: str = ""
     shows: tuple[str, ...] = ()
+    about: str = ""
     cause: Text = NOTHING
     consequence: Text = NOTHING
 
@@ -198,6 +200,13 @@ class Kind:
     while the wall clock is not trusted). A `resettable` one gets a cell for a person's reset, and
     publishes `tripped`: whether there is anything to reset. `advice` says what will work badly:
     warnings of `edge check`.
+
+    `explains` names commandable points whose fault the rule has a better word for, each with the
+    expression that says when: the alarms `about` such a point that other kinds and its device bring
+    are suppressed then, so that a fault is told once. `shared` is a published name: that point of
+    every instance of the kind, its own among them, is given to each as the last operands (what all
+    share is then a sum that nobody keeps). `audited` is one too: each of its changes is an event, a
+    record of the journal, and has the rule's state kept at once: a kill must not undo it.
     """
 
     name: str
@@ -213,6 +222,9 @@ class Kind:
     agenda: Callable[[Any, Place, float], Agenda] | None = None  # (model, place, wall), pure
     resettable: bool = False
     advice: Callable[[Any, Known], tuple[Text, ...]] = lambda *_: ()
+    explains: Callable[[Any], Mapping[str, str]] = lambda _: {}
+    shared: str = ""
+    audited: str = ""
     examples: tuple[Example, ...] = ()
 
 

@@ -6,43 +6,59 @@ lost pressure is the question of `zone_loss`, whose verdict suppresses the alarm
 
 from __future__ import annotations
 
-from math import isnan, nan
-from typing import Annotated
+from math import isfinite, isnan, nan
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edge.blocks.kind import AlarmTemplate, Example, Input, Kind, Published, Source, usable
 from edge.blocks.timing import ROUNDING
+from edge.blocks.water_hammer import refuse_fast
 from edge.image.image import Bits, Floats, Index
 from edge.image.quality import BAD, NEVER
 from edge.image.slots import Slot
 from edge.schema.model import Model
-from edge.schema.units import Duration
+from edge.schema.units import Duration, Quantity
 from edge.text import Text
 
-OK, MOVING, NOT_MOVING, POSITION_ERROR, UNCOMMANDED_MOVE, END_NOT_REACHED, NO_FEEDBACK = range(7)
+OK, MOVING, NOT_MOVING, POSITION_ERROR, UNCOMMANDED_MOVE, END_NOT_REACHED, NO_FEEDBACK, IN_HAND = (
+    range(8)
+)
 
 
 class Valve(Model):
     """`travel` is the time of a full stroke as measured at commissioning, `closing` the other way.
 
-    `suppressed_by` is an expression, for example `zones.zone3 != 0`: while it holds, what is wrong
-    has a name already and the alarms of this rule are suppressed.
+    A `zone_loss` rule with the same `command` suppresses the alarms of this rule while it has a
+    verdict on the valve's zone; `suppressed_by` is an expression that does so too. `pipe_length`
+    is that of the pipe whose water it stops: a full stroke faster than 4·2L/a is refused, of the
+    actuator as of the command's `rate`. While `hoa` is not in AUTO nothing is claimed.
     """
 
     command: Annotated[Source, Input("%")]
     position: Annotated[Source, Input("%")]
     travel: Annotated[Duration, Field(gt=0, le=600)] = 50.0
     closing: Annotated[Duration, Field(gt=0, le=600)] | None = None
+    pipe_length: Annotated[float, Quantity("m"), Field(gt=0, le=50_000)] | None = None
+    hoa: Annotated[Source | None, Input("")] = None
     suppressed_by: str = ""
+
+    @model_validator(mode="after")
+    def _no_hammer(self) -> Self:
+        for stroke in (self.travel, self.closing or self.travel):
+            refuse_fast(stroke, self.pipe_length)
+        return self
 
 
 STEADY = 60.0  # s for which a command must stand before a movement counts as uncommanded
 NEW_COMMAND = 0.5  # %: a smaller change of the command is the noise of its read-back
 FIRST_MOVE, TOLERANCE, CLOSED = 2.0, 5.0, 3.0  # %
-_STATE, _DEVIATION, _C, _F = 0, 1, 2, 3
+MEASURED, ARRIVED, RESTS = 20.0, 2.0, 2.0  # %, %, s: strokes that tell the travel time
+_STATE, _DEVIATION, _TRAVELLED, _C, _F, _HOA = range(6)
 _TRAVEL, _CLOSING = 0, 1
-_COMMAND, _START, _MOVE_DUE, _DUE, _STEADY_AT, _REST = range(6)
+(_COMMAND, _START, _MOVE_DUE, _DUE, _STEADY_AT, _REST, _LEFT, _LEFT_AT, _LAST, _LAST_AT,
+ _FULL) = range(11)  # fmt: skip
+VALVE_STATES = 11
 
 
 def valve_step(
@@ -51,18 +67,27 @@ def valve_step(
 ) -> None:  # fmt: skip
     """Publish the state and command minus position; a bad input is NO_FEEDBACK."""
     state, deviation = ops[o + _STATE], ops[o + _DEVIATION]
-    c, f = ops[o + _C], ops[o + _F]
+    c, f, hoa = ops[o + _C], ops[o + _F], ops[o + _HOA]
     q[state] = 0
+    v[ops[o + _TRAVELLED]] = st[s + _FULL]
+    q[ops[o + _TRAVELLED]] = NEVER if isnan(st[s + _FULL]) else 0
+    if usable(v, q, hoa) and v[hoa] != 1.0:
+        v[state], v[deviation] = IN_HAND, v[c] - v[f]
+        q[deviation] = q[c] | q[f] | (0 if isfinite(v[deviation]) else NEVER)
+        st[s + _STEADY_AT], st[s + _COMMAND], st[s + _LEFT] = nan, nan, nan  # begin anew
+        return
     if not (usable(v, q, c) and usable(v, q, f)):
         v[state] = NO_FEEDBACK
         v[deviation] = nan
         q[deviation] = q[c] & BAD | q[f] & BAD | NEVER
         st[s + _STEADY_AT] = nan  # what moved unseen is not an uncommanded move
+        st[s + _LEFT] = nan
         return
     v[deviation] = v[c] - v[f]
     q[deviation] = q[c] | q[f]
     expect(v[c], v[f], par, p, st, s, now)
     v[state] = supervised(v[c], v[f], st, s, now)
+    measure(v[c], v[f], st, s, now)
 
 
 def expect(
@@ -80,6 +105,7 @@ def expect(
     if isnan(before) or abs(before - f) <= TOLERANCE:
         time = travel_time(c - f, par, p)
         st[s + _START] = f
+        st[s + _LEFT], st[s + _LEFT_AT], st[s + _LAST], st[s + _LAST_AT] = f, now, f, now
         st[s + _MOVE_DUE] = now + max(0.3 * time, 5.0)
         st[s + _DUE] = now + 1.3 * time + 5.0
     elif abs(c - before) > NEW_COMMAND:
@@ -91,6 +117,20 @@ def travel_time(stroke: float, par: Floats, p: int) -> float:
     """Seconds for `stroke` percent, upwards when positive."""
     full = par[p + _CLOSING] if stroke < 0.0 and not isnan(par[p + _CLOSING]) else par[p + _TRAVEL]
     return float(abs(stroke) / 100.0 * full)
+
+
+def measure(c: float, f: float, st: Floats, s: int, now: float) -> None:
+    """The time of a full stroke, from strokes of 20 % and more: command to arrival (§3.6)."""
+    if isnan(st[s + _LEFT]):
+        return
+    if abs(f - st[s + _LAST]) > NEW_COMMAND:
+        st[s + _LAST], st[s + _LAST_AT] = f, now
+    if abs(c - f) > ARRIVED or now - max(st[s + _LAST_AT], st[s + _STEADY_AT]) < RESTS - ROUNDING:
+        return
+    stroke = abs(f - st[s + _LEFT])
+    if stroke >= MEASURED:
+        st[s + _FULL] = (st[s + _LAST_AT] - st[s + _LEFT_AT]) / stroke * 100.0
+    st[s + _LEFT] = nan
 
 
 def supervised(c: float, f: float, st: Floats, s: int, now: float) -> float:
@@ -121,6 +161,7 @@ STATES = {
     UNCOMMANDED_MOVE: Text("无指令动作", "moved without a command"),
     END_NOT_REACHED: Text("关不到位", "does not close"),
     NO_FEEDBACK: Text("阀位反馈丢失", "feedback lost"),
+    IN_HAND: Text("手动", "in hand"),
 }
 
 _POWER = Text("检查执行器电源", "check the actuator's power")
@@ -135,6 +176,7 @@ def _publishes(model: Valve) -> tuple[Published, ...]:
     return (
         Published("state", "", Text("阀门监督状态", "valve supervision"), STATES),
         Published("deviation", "%", Text("阀位偏差", "command minus position")),
+        Published("travelled", "s", Text("实测全行程时间", "measured time of a full stroke")),
     )
 
 
@@ -162,6 +204,7 @@ def _alarms(model: Valve) -> tuple[AlarmTemplate, ...]:
             on_delay=delay,
             off_delay=5.0,
             suppressed_by=model.suppressed_by,
+            about=str(model.command),
             shows=("{rule}.state", "{rule}.deviation"),
         )
         for name, code, priority, delay, text, checks in rows
@@ -176,8 +219,9 @@ VALVE = Kind(
     every=0.5,
     slot=Slot.CONTROL,
     publishes=_publishes,
-    states=lambda _: 6,
+    states=lambda _: VALVE_STATES,
     alarms=_alarms,
+    explains=lambda model: {str(model.command): f"{{rule}}.state != {OK}"},
     examples=(
         Example(
             "from 20 to 80 % in 50 s a stroke: no movement for 9 s, an error after 44 s",

@@ -105,7 +105,7 @@ _VALVE_CHECKS = (
 )
 _BURST_CHECKS = (
     Text("沿线巡查", "walk the route"),
-    Text("必要时关阀隔离", "isolate if needed"),
+    Text("必要时关阀隔离: {valve}", "isolate if needed, with {valve}"),
     Text("通知住户", "notify the residents"),
 )
 _PIPE_CHECKS = (
@@ -186,7 +186,9 @@ def _zone_alarms(zone: Zone) -> tuple[AlarmTemplate, ...]:
     alarms = [
         AlarmTemplate(
             f"{zone.id.upper()}_{suffix}", f"{point} == {verdict}", priority,
-            Text(f"{name.zh}{zh}", f"{name.en}: {en}"), checks, on_delay=delay, shows=shows,
+            Text(f"{name.zh}{zh}", f"{name.en}: {en}"),
+            tuple(check.format(valve=zone.command) for check in checks),
+            on_delay=delay, shows=shows,
         )
         for verdict, suffix, zh, en, priority, delay, checks in _ZONE_ALARMS
     ]  # fmt: skip
@@ -218,6 +220,9 @@ ZONE_LOSS = Kind(
     publishes=_publishes,
     states=lambda model: GROUP_STATES + ZONE_STATES * len(model.zones),
     alarms=_alarms,
+    explains=lambda model: {
+        str(zone.command): f"{{rule}}.{zone.id} != {NORMAL}" for zone in model.zones
+    },
     examples=(
         Example(
             "the plug is at 20 % although the feedback says 80 %: r = 0.25",

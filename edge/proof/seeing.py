@@ -27,7 +27,9 @@ class Seeing:
 
     def __init__(self, stage: Stage, settle: float, wall: float) -> None:
         self._stage, self._settle, self._wall = stage, settle, wall
-        self._records: dict[str, list[dict[str, Any]]] = {"alarm": [], "command": []}
+        self._records: dict[str, list[dict[str, Any]]] = {
+            "alarm": [], "command": [], "correction": []
+        }  # fmt: skip
 
     async def _look(self) -> None:
         """Read the journal; of a controller that does not run it stays as it was."""
@@ -180,6 +182,11 @@ class Seeing:
 
     def _answers(self, command: str) -> list[dict[str, Any]]:
         return [r for r in self._records["command"] if r["id"] == command]
+
+    def corrections(self, rule: str, state: int) -> list[float]:
+        """When an automatic correction came to a state, from the journal."""
+        return [self._time(r["ts"] / 1000) for r in self._records["correction"]
+                if (r["rule"], r["state"]) == (rule, state)]  # fmt: skip
 
     def exit_code(self) -> int | None:
         """Of the controller that ended last; None while none has ended."""

@@ -193,13 +193,15 @@ class _Builder:
 
     def block(
         self, kind: Kind, model: Model, owner: str, published: Mapping[str, int],
-        given: Mapping[str, int],
+        given: Mapping[str, int], shared: Sequence[int] = (),
     ) -> None:  # fmt: skip
-        """One instruction of a kind. `published` by name; `given` holds the agenda's cell."""
+        """One instruction of a kind. `published` by name; `given` holds the agenda's cell; `shared`
+        are the operands that all instances have in common."""
         plan = layout(kind, model)
         operands: list[int] = []
         for operand in plan.operands:
             operands += self._indices(operand, kind, owner, published, given)
+        operands += shared
         every = getattr(model, "every", None)
         states = kind.states(model)
         if states:
@@ -260,7 +262,11 @@ def _rule(builder: _Builder, rule: Rule, kinds: Mapping[str, Kind], site: Site) 
         given["agenda"] = image.cell()
         at = partial(kind.agenda, rule.model, place)
         builder.agendas.append(AgendaCell(given["agenda"], owner, at))
-    builder.block(kind, rule.model, owner, published, given)
+    shared = [
+        image.point(_point_id(other.id, kind.shared), owner)
+        for other in site.rules if kind.shared and other.kind == rule.kind
+    ]  # fmt: skip
+    builder.block(kind, rule.model, owner, published, given, shared)
 
 
 def _interlock(builder: _Builder, interlock: Interlock) -> None:

@@ -26,6 +26,7 @@ from edge.blocks.alarming import condition_step, limit_step
 from edge.blocks.booster import booster_step
 from edge.blocks.calendar import calendar_step, clock_step
 from edge.blocks.conditioning import conditioning_step
+from edge.blocks.correct import correction_step
 from edge.blocks.dali import analog_dimmer_step, dali_step
 from edge.blocks.daylight import daylight_step
 from edge.blocks.daylight_open import daylight_open_step
@@ -68,6 +69,7 @@ from edge.blocks.schedule import step_schedule
 from edge.blocks.sump import sump_step
 from edge.blocks.timing import delay_step
 from edge.blocks.valve import valve_step
+from edge.blocks.valve_exercise import valve_exercise_step
 from edge.blocks.zone_verdict import zone_loss_step
 from edge.image import quality
 from edge.image.image import Bits, Floats, Index, ProcessImage
@@ -196,6 +198,10 @@ def walk(
             permissive_step(v, q, ops, o, n, par, p, st, s, now, dt)
         elif op == 47:
             first_out_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 48:
+            correction_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 49:
+            valve_exercise_step(v, q, ops, o, n, par, p, st, s, now, dt)
         else:
             raise ValueError("unknown kind in the program")
 

@@ -28,6 +28,7 @@ OPCODES: tuple[str, ...] = (
     "calendar", "clock", "daylight_open", "photocell", "occupancy",
     "dali", "analog_dimmer", "lamp_power",
     "permissive", "first_out",
+    "correction", "valve_exercise",
 )  # fmt: skip
 """An operator's or kind's place is its opcode; the kernel's chain has the same numbers."""
 
@@ -134,14 +135,19 @@ class Programs:
             image.quality[index] = quality.GOOD
         return image
 
-    def retained(self, *, latches: bool = False) -> dict[str, tuple[str, tuple[float, ...]]]:
+    def retained(
+        self, *, latches: bool = False, also: Set[str] = frozenset()
+    ) -> dict[str, tuple[str, tuple[float, ...]]]:
         """The state of every owner that has one, to be kept over a restart; with `latches` only
-        of what protects or waits for a person's reset."""
+        of what protects or waits for a person's reset, and of the owners in `also`."""
         programs = {program.name: program for program in self}
         return {
             owner: (s.digest, tuple(programs[s.program].state[s.offset : s.offset + s.length]))
             for owner, s in self.slices.items()
-            if not latches or s.program == "protect" or owner.partition(".")[2] in self.resets
+            if not latches
+            or s.program == "protect"
+            or owner.partition(".")[2] in self.resets
+            or owner in also
         }
 
     def restore(self, saved: Retained) -> None:

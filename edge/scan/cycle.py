@@ -28,6 +28,7 @@ from edge.scan.alarms import Alarms, Transition
 from edge.scan.annunciator import Panel
 from edge.scan.arbiter import Arbiter
 from edge.scan.arrivals import Arrivals
+from edge.scan.audits import Audit, Audits
 from edge.scan.outputs import Outputs, following_points
 from edge.scan.wiring import wires
 from edge.site.site import Role, Site
@@ -52,14 +53,16 @@ class Ask:
 class Outcome:
     """What a step brought: indices of changed points, alarm transitions, writes by bus.
 
-    `resets` are the interlocks and rules that the panel's button reset. `latched`: something
-    changed that a kill must not undo (`Scan.retain_latches`).
+    `resets` are the interlocks and rules that the panel's button reset, `audits` what rules did
+    that must be on record. `latched`: something changed that a kill must not undo
+    (`Scan.retain_latches`).
     """
 
     changed: Sequence[int]
     transitions: list[Transition]
     writes: list[tuple[str, Write]]
     resets: list[str]
+    audits: list[Audit]
     latched: bool
 
 
@@ -108,6 +111,7 @@ class Scan:
         self._resettable = {id: self.index[f"{id}.tripped"] for id in programs.resets}
         tripped = {**programs.tripped, **self._resettable}
         self._tripped = np.asarray(list(tripped.values()), np.int32)
+        self._audits = Audits(site, kinds, image)
         self._latches: tuple[bytes, int, list[bool]] | None = None
         self._next_age = -math.inf
         self.cold_for, self._cold_until = 0.0, -math.inf
@@ -207,8 +211,9 @@ class Scan:
             self._events.emit(START_DEFERRED, point=point, wait=until - now)
         self.arbiter.deferred.clear()
         resets, self._panel_resets = self._panel_resets, []
-        latched = self._latched(transitions)
-        return Outcome(self._changed(slices), transitions, writes, resets, latched)
+        audits = self._audits.step(wall)
+        latched = self._latched(transitions) or bool(audits)
+        return Outcome(self._changed(slices), transitions, writes, resets, audits, latched)
 
     # The phases, in order.
 
@@ -353,7 +358,7 @@ class Scan:
     def retain_latches(self) -> dict[str, Any]:
         """The part of `retain` that must be kept whenever it changes: a kill gives no notice."""
         return {
-            "rules": self.programs.retained(latches=True),
+            "rules": self.programs.retained(latches=True, also=self._audits.owners),
             "alarms": self.alarms.retain(),
             "arbiter": self.arbiter.retain(),
             "panels": {panel.id: panel.retain() for panel in self.panels},

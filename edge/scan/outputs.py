@@ -51,6 +51,7 @@ class Outputs:
         self._next_check = math.inf
         self._back_at: Floats = np.full(count, np.nan)  # its device came back: look what it holds
         self._again: NDArray[np.bool_] = np.zeros(count, bool)  # to be written once more
+        self._corrected: NDArray[np.bool_] = np.zeros(count, bool)  # by an automatic correction
         self._decided = NOTHING  # what the last look at all outputs was about
         self._next_refresh = -math.inf
         self.verified = True  # `following` may have changed since it was last looked at
@@ -170,6 +171,10 @@ class Outputs:
         change |= np.isnan(target) != np.isnan(self._sent)
         change |= self._with_slot & (image.owner != self._sent_slot)
         change |= now - self._sent_at >= self._refresh
+        # What a correction asks for is written even if it is the same: a command sent again.
+        corrected = image.owner == Slot.CORRECT
+        change |= corrected & ~self._corrected
+        self._corrected = corrected
         change |= self._again
         change &= self._field & ~self.held
         writes = []

@@ -61,6 +61,7 @@ _NOT_FOLLOWING = AlarmTemplate(
     ),
     on_delay=10.0,
     shows=("{rule}.following",),
+    about="{rule}",
     cause=Text("设备应答了写入但没有执行", "the device acknowledged a write and did not do it"),
     consequence=Text("自动控制对它无效", "automatic control has no effect on it"),
 )
@@ -215,6 +216,7 @@ def expand(template: AlarmTemplate, rule: str, name: Text, bus: str = "") -> Ala
         latch=template.latch,
         suppressed_by=fill(template.suppressed_by),
         shows=tuple(fill(point) for point in template.shows),
+        about=template.about,
         cause=both(template.cause),
         consequence=both(template.consequence),
     )
@@ -238,6 +240,21 @@ def of_device(device: DevicePart, *, drives: bool, decides: bool) -> Iterator[Al
 def _unless_wrong(template: AlarmTemplate) -> AlarmTemplate:
     causes = [template.suppressed_by, "{rule}.link.wrong"]
     return replace(template, suppressed_by=" or ".join(filter(None, causes)))
+
+
+def told_once(
+    template: AlarmTemplate, explained: Mapping[str, Sequence[tuple[str, str]]],
+    points: Sequence[str], kind: str = "",
+) -> AlarmTemplate:  # fmt: skip
+    """The template, suppressed while a rule of another kind explains the fault of these points.
+
+    `explained` by point: the kind of the rule and its expression.
+    """
+    reasons = [e for point in points for other, e in explained.get(point, ()) if other != kind]
+    if not reasons:
+        return template
+    own = [f"({template.suppressed_by})"] if template.suppressed_by else []
+    return replace(template, suppressed_by=" or ".join(dict.fromkeys((*own, *reasons))))
 
 
 def down(bus: str) -> AlarmTemplate:

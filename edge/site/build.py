@@ -17,7 +17,15 @@ from edge.blocks.kind import trips as tripped_by
 from edge.driver import FieldDevice, Poll
 from edge.schema.model import Refusal
 from edge.schema.problem import Problem
-from edge.site.alarms import build_alarms, bypassed, down, expand, of_device, upstream
+from edge.site.alarms import (
+    build_alarms,
+    bypassed,
+    down,
+    expand,
+    of_device,
+    told_once,
+    upstream,
+)
 from edge.site.calendars import dated, watches
 from edge.site.files import Files, Source
 from edge.site.health import bus_points, link_points
@@ -302,15 +310,20 @@ class _Builder:
 
     def _templates(self) -> dict[str, tuple[AlarmTemplate, Source]]:
         found: dict[str, tuple[AlarmTemplate, Source]] = {}
-        every = [
-            (expand(template, rule.id, Text(rule.id, rule.id)), rule.source)
-            for rule in self.parts.rules.values()
-            for template in self.kinds[rule.kind].alarms(rule.model)
-        ]
+        explained = self._explained()
+        every = []
+        for rule in self.parts.rules.values():
+            for template in self.kinds[rule.kind].alarms(rule.model):
+                mine = expand(template, rule.id, Text(rule.id, rule.id))
+                mine = told_once(mine, explained, (template.about,), rule.kind)
+                every.append((mine, rule.source))
         decide = deciding(self.parts.devices, self._rules(), self._interlocks(), self.kinds)
         for id, device in self.parts.devices.items():
+            outputs = [f"{id}.{part.id}" for part in device.points]
             brought = of_device(device, drives=self._drives(device), decides=id in decide)
-            every += [(template, device.source) for template in brought]
+            every += [
+                (told_once(t, explained, outputs) if t.about else t, device.source) for t in brought
+            ]
         for watch in self.watches:
             every += [(template, watch.source) for template in watch.alarms()]
         for lock in self._interlocks():
@@ -328,6 +341,14 @@ class _Builder:
                 self.amounts.problems.append(Problem("duplicate-id", source.key(), text))
             found[template.id] = (template, source)
             self.sources.of["alarms", template.id] = source
+        return found
+
+    def _explained(self) -> dict[str, list[tuple[str, str]]]:
+        """By commandable point: which kinds of rules explain its faults, and when."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for rule in self.parts.rules.values():
+            for point, when in self.kinds[rule.kind].explains(rule.model).items():
+                found.setdefault(point, []).append((rule.kind, when.replace("{rule}", rule.id)))
         return found
 
     def _interlocks(self) -> Iterator[Interlock]:

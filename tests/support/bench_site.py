@@ -142,4 +142,18 @@ GROUP = Kind(
     publishes=lambda model: (Published("running", "", Text("运行数", "running")),),
     states=lambda _: 0,
 )
-KINDS = {kind.name: kind for kind in (FOLLOW, GROUP, VALUE, SCHEDULE)}
+
+
+class Mend(Model):
+    """A correction: it asks at slot 10."""
+
+    fault: AnyInput
+    output: Annotated[str, Target()]
+
+
+MEND = replace(
+    FOLLOW, name="mend", model=Mend, slot=Slot.CORRECT, alarms=lambda _: (), advice=lambda *_: (),
+    publishes=lambda _: (Published("state", "", Text("状态", "state")),),
+)  # fmt: skip
+
+KINDS = {kind.name: kind for kind in (FOLLOW, GROUP, VALUE, SCHEDULE, MEND)}

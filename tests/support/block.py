@@ -60,6 +60,7 @@ class Instance:
                 ops.append(self.index.setdefault(source, cell(quality=NEVER)))
             else:
                 ops.append(cell(float(source)))
+        ops += [self.index[kind.shared]] if kind.shared else []
         self.v, self.q = np.array(values), np.array(bits, np.uint16)
         self.ops = np.array(ops, np.int32)
         self.par = np.array(plan.parameters or [nan])

@@ -20,6 +20,7 @@ STROKE = 50.0  # s for 0-100 %
 RUNAWAY = 12.0  # %/s: 80 to 20 % in 5 s
 RUNAWAY_TO = 20.0  # %
 SUPPLY_LOW = 0.30  # MPa
+REST = 3.0  # s without a movement of the command, after which a movement is another stroke
 
 
 @dataclass(slots=True)
@@ -28,6 +29,9 @@ class Valve:
 
     motor: float = 80.0
     plug: float = 80.0
+    asked: float = 80.0  # the command as it was in the last step
+    still: float = 0.0  # s for which it has not moved
+    strokes: int = 0  # that its command asked for since it jammed
 
 
 @dataclass(slots=True)
@@ -41,14 +45,20 @@ class Zone:
 
 def zone_pressure(header: float, opening: float, cd: float = CD) -> float:
     """The pressure at which Kv·√(10·(P_h - P_z)) equals Cd·√P_z; `opening` is 0-1."""
-    kv = KVS * opening
+    return settled_pressure(header, KVS * opening, cd)
+
+
+def settled_pressure(header: float, kv: float, cd: float) -> float:
+    """The same of any valve that passes `kv` m³/h at 1 bar."""
     return 10 * kv * kv * header / (cd * cd + 10 * kv * kv)
 
 
 class ZoneNetwork:
-    """A header at `supply` MPa and zones behind linear valves of Kvs 22.
+    """A header at `supply` MPa and zones behind valves of `kvs`, linear unless `rangeability` says
+    equal-percentage, consumers of `cd` each; a stroke takes `stroke` seconds.
 
-    Faults: `valve_stuck:n` (jams), `valve_drift:n` (motor and plug run to 20 % in 5 s),
+    Faults: `valve_stuck:n` (jams), `valve_drift:n` (motor and plug run to 20 % in 5 s and jam;
+    either is over at the `frees`-th stroke that the command asks for after a rest, 0 never),
     `false_feedback:n` (the plug does, the feedback does not), `hoa_hand:n` (hand lever),
     `burst:n`, `supply_drop` (the header falls to 0.30 MPa).
     """
@@ -56,9 +66,15 @@ class ZoneNetwork:
     dt = 0.1
     switches: frozenset[str] = frozenset()
 
-    def __init__(self, zones: int = 3, opening: float = 80.0, supply: float = HEADER) -> None:
+    def __init__(
+        self, zones: int = 3, opening: float = 80.0, supply: float = HEADER, *, kvs: float = KVS,
+        cd: float = CD, burst: float = BURST, stroke: float = STROKE, rangeability: float = 0.0,
+        frees: int = 0,
+    ) -> None:  # fmt: skip
         self.supply = supply
-        self.valves = [Valve(opening, opening) for _ in range(zones)]
+        self.kvs, self.cd, self.burst = kvs, cd, burst
+        self.stroke, self.rangeability, self.frees = stroke, rangeability, frees
+        self.valves = [Valve(opening, opening, opening) for _ in range(zones)]
         self.zones = [Zone() for _ in range(zones)]
         self.active: set[str] = set()
         self.commands = {f"v{i}_command": opening for i in range(1, zones + 1)}
@@ -85,16 +101,39 @@ class ZoneNetwork:
         """Valves travel, then flows and pressures settle (the water itself has no inertia)."""
         for i, (valve, zone) in enumerate(zip(self.valves, self.zones, strict=True), 1):
             self._travel(i, valve, dt)
-            cd = CD + BURST if f"burst:{i}" in self.active else CD
-            zone.pressure = zone_pressure(self.header, valve.plug / 100, cd)
+            cd = self.cd + (self.burst if f"burst:{i}" in self.active else 0.0)
+            kv = self.kv(valve.plug / 100)
+            zone.pressure = settled_pressure(self.header, kv, cd)
             zone.flow = cd * sqrt(zone.pressure)
             zone.volume += zone.flow * dt / 3600
 
+    def kv(self, opening: float) -> float:
+        """m³/h at 1 bar by the inherent curve: linear, or equal-percentage with `rangeability`."""
+        if not self.rangeability:
+            return self.kvs * opening
+        return self.kvs * self.rangeability ** (opening - 1) if opening > 0 else 0.0
+
+    def _work(self, i: int, valve: Valve, dt: float) -> None:
+        """Count the strokes that a jammed valve is asked for; the `frees`-th frees it."""
+        command = self.commands[f"v{i}_command"]
+        moved = command != valve.asked
+        valve.asked = command
+        jams = {f"valve_drift:{i}", f"valve_stuck:{i}"} & self.active
+        if moved and valve.still >= REST and jams:
+            valve.strokes += 1
+        valve.still = 0.0 if moved else valve.still + dt
+        if not jams:
+            valve.strokes = 0
+        elif self.frees and valve.strokes >= self.frees:
+            self.active -= jams
+
     def _travel(self, i: int, valve: Valve, dt: float) -> None:
+        self._work(i, valve, dt)
         if f"valve_drift:{i}" in self.active:
             valve.motor = approach(valve.motor, RUNAWAY_TO, RUNAWAY * dt)
         elif f"valve_stuck:{i}" not in self.active and f"hoa_hand:{i}" not in self.active:
-            valve.motor = approach(valve.motor, self.commands[f"v{i}_command"], 100 / STROKE * dt)
+            most = 100 / self.stroke * dt
+            valve.motor = approach(valve.motor, self.commands[f"v{i}_command"], most)
         plug = RUNAWAY_TO if f"false_feedback:{i}" in self.active else valve.motor
         valve.plug = approach(valve.plug, plug, RUNAWAY * dt)
 
