@@ -38,7 +38,7 @@ def arc_level(percent: float) -> float:
     """n = round(1 + 253/3·(1 + log10 p)), 0 for off; at least 1 when there should be light."""
     if isnan(percent) or percent <= 0.0:
         return 0.0
-    n = floor(1.0 + DECADES * (1.0 + log10(percent)) + 0.5)
+    n = floor(1.0 + DECADES * (1.0 + log10(min(percent, 100.0))) + 0.5)
     return float(min(max(n, 1.0), BRIGHTEST))
 
 
@@ -53,7 +53,7 @@ def linear_level(percent: float) -> float:
     """The arc level of a gear that is set to the linear curve."""
     if isnan(percent) or percent <= 0.0:
         return 0.0
-    return float(min(max(floor(BRIGHTEST * percent / 100.0 + 0.5), 1.0), BRIGHTEST))
+    return float(min(max(floor(BRIGHTEST * min(percent, 100.0) / 100.0 + 0.5), 1.0), BRIGHTEST))
 
 
 def linear_percent(level: float) -> float:

@@ -8,10 +8,21 @@ full output. Called by the kernel; every function here may be compiled with the 
 from __future__ import annotations
 
 from math import exp, isnan, nan
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from edge.blocks.daylight_care import STATES as STATES_OF_CARE
+from edge.blocks.daylight_care import (
+    WEAK,
+    detuned,
+    end_test,
+    found,
+    full_output,
+    night,
+    night_test,
+    watch_step,
+)
 from edge.blocks.kind import (
     AlarmTemplate,
     Example,
@@ -22,10 +33,11 @@ from edge.blocks.kind import (
     Target,
     usable,
 )
-from edge.blocks.lamps import START_WAIT, Percent, lost, taken
+from edge.blocks.lamps import START_WAIT, Percent, lost, publish, taken
 from edge.blocks.output import RESULT, ask
 from edge.blocks.pid import clip
 from edge.blocks.ramp import toward
+from edge.blocks.schedule import ClockTime
 from edge.blocks.timing import ROUNDING, lasted
 from edge.image.image import Bits, Floats, Index
 from edge.image.quality import NEVER
@@ -39,13 +51,17 @@ class Daylight(Model):
     """`full_output` is what the lamps at 100 % give at the sensor at night, `minimum` the lowest
     level that is still light. `fallback` is the level without a sensor: a number or a point such as
     a schedule's. `gain` is stable below 2 · full_output / (what the lamps really give): keep it
-    at 0.5 or less.
+    at 0.5 or less; when the level hunts all the same, it is halved until the options change.
+
+    Once a month, in the hour from `night_test` on, the lamps burn at 100 % for 30 s while it is
+    dark and `occupied` (left out: nobody) is off: what they give then is shown and counted with.
     """
 
     illuminance: Annotated[Source, Input("lx")]
     output: Annotated[str, Target("%")]
     setpoint: Annotated[Source, Input("lx")] = 150.0
     fallback: Annotated[Source, Input("%")] = 60.0
+    occupied: Annotated[Source | None, Input("")] = None
     full_output: Annotated[float, Quantity("lx"), Field(gt=0)] = 200.0
     minimum: Annotated[Percent, Field(ge=1, le=50)] = 10.0
     gain: Annotated[float, Field(ge=0.05, le=1)] = 0.3
@@ -60,6 +76,7 @@ class Daylight(Model):
     on_hold: Annotated[Duration, Field(le=7200)] = 30.0
     sensor_hold: Duration = 300.0
     response_time: Annotated[Duration, Field(ge=5, le=300)] = 60.0
+    night_test: ClockTime | Literal["never"] = "03:00"
 
     @model_validator(mode="after")
     def _slow_enough(self) -> Self:
@@ -77,7 +94,7 @@ class Daylight(Model):
         return self
 
 
-OFF, LIT, HELD, FALLBACK, NO_RESPONSE, FOLLOWING, WAITING = range(7)
+OFF, LIT, HELD, FALLBACK, NO_RESPONSE, FOLLOWING, WAITING, TESTING = range(8)
 
 LONGEST_OFF_HOLD = 7200.0  # s: slow clouds double the hold up to this
 RELIGHT = 1800.0  # s: off for less than this was too early
@@ -85,11 +102,12 @@ MOVED = 30.0  # %: after such a change of level the reading must have changed to
 RESPONSE = 0.03  # of full_output: a tenth of what 30 % of the lamps give
 FAR = 0.15  # of the setpoint: nearer than this a constant reading is the loop's success
 
-_STATE, _LEVEL, _SEEN, _LUX, _SETPOINT, _FALLBACK = range(RESULT, RESULT + 6)
+(_STATE, _LEVEL, _SEEN, _GAIN_NOW, _FOUND, _LUX, _SETPOINT, _FALLBACK, _OCCUPIED,
+ _NIGHT) = range(RESULT, RESULT + 10)  # fmt: skip
 (_FULL, _MINIMUM, _GAIN, _CYCLE, _FILTER, _DEADBAND, _UP, _DOWN, _OFF_RATIO, _OFF_HOLD, _ON_RATIO,
  _ON_HOLD, _SENSOR_HOLD, _RESPONSE_TIME) = range(14)  # fmt: skip
 (_EF, _UT, _U, _NEXT, _BRIGHT, _DARK, _HOLD_NOW, _OFF_AT, _BAD_SINCE, _REF_U, _REF_LOW, _REF_HIGH,
- _MOVED_AT, _STUCK, _LOST, _WAIT) = range(16)  # fmt: skip
+ _MOVED_AT, _STUCK, _LOST, _WAIT, _CARE) = range(17)  # fmt: skip
 
 
 def daylight_step(
@@ -119,18 +137,22 @@ def daylight_step(
     else:
         v[ops[o + _STATE]] = automatic(v, q, ops, o, par, p, st, s, now, good)
         st[s + _U] = toward(st[s + _U], st[s + _UT], par[p + _UP] * dt, par[p + _DOWN] * dt)
-    sense(v[ops[o + _LUX]] if good else nan, par, p, st, s, dt)
+    testing = v[ops[o + _STATE]] == TESTING
+    sense(v[ops[o + _LUX]] if good and not testing else nan, par, p, st, s, dt)
     ask(v, q, ops, o, st[s + _U], q[ops[o + _LUX]])
     v[ops[o + _LEVEL]] = st[s + _UT]
     q[ops[o + _LEVEL]] = 0
     v[ops[o + _SEEN]] = st[s + _EF]
     q[ops[o + _SEEN]] = q[ops[o + _LUX]] if good else q[ops[o + _LUX]] | NEVER
+    publish(v, q, ops[o + _GAIN_NOW], par[p + _GAIN] * detuned(st, s + _CARE), 0)
+    publish(v, q, ops[o + _FOUND], found(st, s + _CARE), 0)
 
 
 def adopt(level: float, par: Floats, p: int, st: Floats, s: int, now: float) -> None:
     """Go on from `level`; the hold timers begin anew."""
     st[s + _U] = level
     st[s + _UT] = level
+    end_test(st, s + _CARE)
     settle(par, p, st, s, now)
 
 
@@ -150,6 +172,9 @@ def automatic(
     """Set the target level and say in which state."""
     level = v[ops[o + _FALLBACK]] if usable(v, q, ops[o + _FALLBACK]) else st[s + _UT]
     if not good:
+        before = end_test(st, s + _CARE)
+        if not isnan(before):
+            st[s + _U], st[s + _UT] = before, before
         if not lasted(st, s + _BAD_SINCE, True, now, par[p + _SENSOR_HOLD]):
             return HELD
         st[s + _UT] = clip(level, 0.0, 100.0)
@@ -161,9 +186,11 @@ def automatic(
     if not responds(lux, setpoint, par, p, st, s, now):
         st[s + _UT] = clip(level, 0.0, 100.0)
         return NO_RESPONSE
+    if tested(v, q, ops, o, par, p, st, s, now):
+        return TESTING
     if now >= st[s + _NEXT] - ROUNDING:
         st[s + _NEXT] = max(st[s + _NEXT], now - 0.5 * par[p + _CYCLE]) + par[p + _CYCLE]
-        aim(setpoint, par, p, st, s)
+        aim(setpoint, par, p, st, s, now)
         switch_off_and_on(setpoint, par, p, st, s, now)
     return LIT if st[s + _UT] > 0.0 else OFF
 
@@ -175,12 +202,36 @@ def resume(lux: float, par: Floats, p: int, st: Floats, s: int, now: float) -> N
     settle(par, p, st, s, now)
 
 
-def aim(setpoint: float, par: Floats, p: int, st: Floats, s: int) -> None:
+def tested(
+    v: Floats, q: Bits, ops: Index, o: int,
+    par: Floats, p: int, st: Floats, s: int, now: float,
+) -> bool:  # fmt: skip
+    """Whether a night test holds the level; a reading that it leaves alone is a dead sensor."""
+    there, cell, lux = ops[o + _OCCUPIED], ops[o + _NIGHT], v[ops[o + _LUX]]
+    free = q[there] == NEVER or (usable(v, q, there) and v[there] == 0.0)
+    month = v[cell] if usable(v, q, cell) else nan
+    before = found(st, s + _CARE)
+    level = night_test(month, free, lux, st[s + _U], now, st, s + _CARE)
+    if isnan(level):
+        return False
+    st[s + _U], st[s + _UT] = level, level
+    settle(par, p, st, s, now)
+    measured = found(st, s + _CARE)
+    if measured != before and measured < RESPONSE * par[p + _FULL]:
+        st[s + _STUCK] = lux
+    return True
+
+
+def aim(setpoint: float, par: Floats, p: int, st: Floats, s: int, now: float) -> None:
     """ut = clip(ut + k·(E_set - E_f)/E_full, u_min, 1), outside the dead band and lit."""
     error = setpoint - st[s + _EF]
     if st[s + _UT] > 0.0 and abs(error) > par[p + _DEADBAND] / 100.0 * setpoint:
-        step = 100.0 * par[p + _GAIN] * error / par[p + _FULL]
-        st[s + _UT] = clip(st[s + _UT] + step, par[p + _MINIMUM], 100.0)
+        gain = par[p + _GAIN] * detuned(st, s + _CARE)
+        step = 100.0 * gain * error / full_output(par[p + _FULL], st, s + _CARE)
+        before = st[s + _UT]
+        st[s + _UT] = clip(before + step, par[p + _MINIMUM], 100.0)
+        moved = st[s + _UT] - before
+        watch_step(moved, setpoint, par[p + _CYCLE], now, st, s + _CARE)
 
 
 def switch_off_and_on(
@@ -246,6 +297,7 @@ STATES = {
     NO_RESPONSE: Text("照度计无响应, 后备亮度", "sensor does not respond, fallback level"),
     FOLLOWING: Text("跟踪: 输出由他人控制", "following: the output is held by another"),
     WAITING: Text("等待输出回读", "waiting for the output's read-back"),
+    TESTING: Text("夜间测灯", "measuring the lamps at night"),
 }
 
 
@@ -254,6 +306,8 @@ def _publishes(model: Daylight) -> tuple[Published, ...]:
         Published("state", "", Text("调光状态", "daylight state"), STATES),
         Published("target", "%", Text("目标亮度", "target level")),
         Published("lux", "lx", Text("滤波照度", "filtered illuminance")),
+        Published("gain", "", Text("当前增益", "present gain")),
+        Published("full_output_found", "lx", Text("实测满亮照度", "full output as measured")),
     )
 
 
@@ -289,6 +343,38 @@ def _alarms(model: Daylight) -> tuple[AlarmTemplate, ...]:
             ),
             shows=shows,
         ),
+        AlarmTemplate(
+            id="{RULE}_OSCILLATING",
+            when=f"{{rule}}.gain < {model.gain!r}",
+            priority=4,
+            text=Text("调光振荡, 增益已减小", "Dimming hunted, its gain was reduced"),
+            cause=Text(
+                "full_output 远小于灯具实际照度, 或 gain 过大",
+                "full_output is far below what the lamps give, or gain is too high",
+            ),
+            consequence=Text("调光变慢", "dimming is slower"),
+            checks=(
+                Text("夜间核对 full_output", "compare full_output with a reading at night"),
+                Text("减小 gain 并重新载入", "lower gain and reload"),
+            ),
+            shows=("{rule}.gain", *shows),
+        ),
+        AlarmTemplate(
+            id="{RULE}_LAMPS_WEAK",
+            when=f"{{rule}}.full_output_found < {WEAK * model.full_output:g}",
+            priority=4,
+            text=Text("灯具光衰: 清洁或更换灯具", "Lamps have faded: clean or replace them"),
+            cause=Text(
+                f"夜间实测低于调试值的 {100 * WEAK:g} %",
+                f"they give less than {100 * WEAK:g} % of what they gave at commissioning",
+            ),
+            consequence=Text("照度不足或用电增加", "too dark, or more energy for the same light"),
+            checks=(
+                Text("清洁灯具和照度计", "clean the luminaires and the sensor"),
+                Text("更换老化或损坏的灯具", "replace lamps that are old or broken"),
+            ),
+            shows=("{rule}.full_output_found", *shows),
+        ),
     )
 
 
@@ -300,8 +386,9 @@ DAYLIGHT = Kind(
     every=1.0,
     slot=Slot.CONTROL,
     publishes=_publishes,
-    states=lambda _: 16,
+    states=lambda _: 16 + STATES_OF_CARE,
     alarms=_alarms,
+    agenda=lambda model, place, wall: night(model.night_test, place, wall),
     examples=(
         Example(
             "the level found is kept for a cycle; 20 lx too dark add 3 %",
