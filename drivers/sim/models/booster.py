@@ -6,7 +6,7 @@ differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
@@ -22,10 +22,10 @@ TANK_LEVEL = 2.0  # m
 TANK_RAMP = 0.4  # m/s, while it is drained or filled by a fault
 
 
-def pump_flow(speed: float, pressure: float) -> float:
-    """Flow of one pump in m³/h at `speed` (0-1) against `pressure` in MPa, never negative."""
-    head = H0 * speed * speed - pressure / MPA_PER_METRE
-    return sqrt(head / CURVE) if head > 0 else 0.0
+def pump_flow(speed: float, pressure: float, head: float = H0, curve: float = CURVE) -> float:
+    """Flow of one pump in m³/h at `speed` (0-1) that adds `pressure` in MPa, never negative."""
+    left = head * speed * speed - pressure / MPA_PER_METRE
+    return sqrt(left / curve) if left > 0 else 0.0
 
 
 @dataclass(slots=True)
@@ -37,16 +37,21 @@ class Pump:
     flow: float = 0.0
     hours: float = 0.0
 
-    def power(self) -> float:
+    def power(self, rated: float = PUMP_RATED) -> float:
         """kW: by the affinity law, half of it already at no flow."""
         if not self.delivers or not self.speed:
             return 0.0
         s = self.speed / 100
-        return PUMP_RATED * s**3 * (0.5 + 0.5 * min(1.0, self.flow / (15 * s)))
+        return rated * s**3 * (0.5 + 0.5 * min(1.0, self.flow / (15 * s)))
 
 
 class Booster:
     """Equal pumps on a common header; consumers draw Qd·√(P/0.40), or `draw` where it is set.
+
+    `leak` is a constant flow besides. `head` and `curve` are H0 and a, `ramp` %/s, `rated` kW;
+    `hours` what the drives' counters show. Only the first `drives` pumps have a drive, the others
+    turn at full speed. Connected to the mains instead of the tank, the set finds `mains` MPa at no
+    flow and loses `mains_loss`·Q² of them.
 
     Faults: `pump_trip:n` (stops, fault contact), `no_run_feedback:n` (stops without a contact),
     `hoa_hand:n` (switch in HAND: goes on as it is), `tank_low` (the break tank runs empty).
@@ -55,8 +60,30 @@ class Booster:
     dt = 0.1
     noise: Mapping[str, float] = {"discharge_pressure": 3e-4, "flow": 0.02, "tank_level": 0.002}
 
-    def __init__(self, pumps: int = 3, pressure: float = 0.40, demand: float = 6.0) -> None:
+    def __init__(
+        self,
+        pumps: int = 3,
+        pressure: float = 0.40,
+        demand: float = 6.0,
+        *,
+        leak: float = 0.0,
+        head: float = H0,
+        curve: float = CURVE,
+        compliance: float = COMPLIANCE,
+        ramp: float = PUMP_RAMP,
+        rated: float = PUMP_RATED,
+        hours: Sequence[float] = (),
+        drives: int | None = None,
+        mains: float = 0.0,
+        mains_loss: float = 0.0,
+    ) -> None:
         self.pumps = [Pump() for _ in range(pumps)]
+        for pump, counted in zip(self.pumps, hours, strict=False):
+            pump.hours = counted
+        self.leak, self.head, self.curve, self.compliance = leak, head, curve, compliance
+        self.ramp, self.rated = ramp, rated
+        self.drives = pumps if drives is None else drives
+        self.mains, self.mains_loss, self.suction = mains, mains_loss, mains
         self.pressure = pressure
         self.demand = demand
         self.draw: float | None = None
@@ -73,7 +100,7 @@ class Booster:
         """Put the pumps at these speeds in %, commanded and turning, as if they had long run."""
         for i, (pump, speed) in enumerate(zip(self.pumps, speeds, strict=False), 1):
             pump.speed, pump.delivers = speed, speed > 0
-            pump.flow = pump_flow(speed / 100, self.pressure)
+            pump.flow = self._flow(speed / 100)
             self.commands[f"p{i}_run"] = float(speed > 0)
             self.commands[f"p{i}_reference"] = speed
 
@@ -82,12 +109,14 @@ class Booster:
         for i, pump in enumerate(self.pumps, 1):
             self._ramp(i, pump, dt)
             turning = pump.speed / 100 if pump.delivers else 0.0
-            pump.flow = pump_flow(turning, self.pressure)
+            pump.flow = self._flow(turning)
             pump.hours += dt / 3600 if pump.delivers else 0.0
-            self.energy += pump.power() * dt / 3600
+            self.energy += pump.power(self.rated) * dt / 3600
         drawn = self.drawn() if self.draw is None else self.draw
-        stored = sum(pump.flow for pump in self.pumps) - drawn
-        self.pressure = max(0.0, self.pressure + stored / 3600 / COMPLIANCE * dt)
+        delivered = sum(pump.flow for pump in self.pumps)
+        stored = delivered - drawn - self.leak
+        self.pressure = max(0.0, self.pressure + stored / 3600 / self.compliance * dt)
+        self.suction = self.mains - self.mains_loss * delivered * delivered
         level = 0.1 if "tank_low" in self.active else TANK_LEVEL
         self.tank = approach(self.tank, level, TANK_RAMP * dt)
 
@@ -95,19 +124,25 @@ class Booster:
         """What the consumers take at the present pressure, m³/h."""
         return self.demand * sqrt(self.pressure / 0.40)
 
+    def _flow(self, speed: float) -> float:
+        return pump_flow(speed, self.pressure - self.suction, self.head, self.curve)
+
     def _ramp(self, i: int, pump: Pump, dt: float) -> None:
         if f"pump_trip:{i}" in self.active or f"no_run_feedback:{i}" in self.active:
             pump.speed, pump.delivers = 0.0, False
         elif f"hoa_hand:{i}" not in self.active:
             pump.delivers = self.commands[f"p{i}_run"] > 0
             target = self.commands[f"p{i}_reference"]
-            pump.speed = approach(pump.speed, target, PUMP_RAMP * dt) if pump.delivers else 0.0
+            if i > self.drives:
+                pump.speed = 100.0 * pump.delivers
+            else:
+                pump.speed = approach(pump.speed, target, self.ramp * dt) if pump.delivers else 0.0
 
     def readings(self) -> dict[str, float]:
         """Pressures in MPa, flow in m³/h, speeds in %, power in kW, level in m, energy in kWh."""
         seen = dict(self.commands)
         seen["discharge_pressure"] = self.pressure
-        seen["suction_pressure"] = 0.0
+        seen["suction_pressure"] = self.suction
         seen["flow"] = sum(pump.flow for pump in self.pumps)
         seen["tank_level"] = self.tank
         seen["energy"] = self.energy
@@ -117,6 +152,6 @@ class Booster:
             seen[f"p{i}_fault"] = float(f"pump_trip:{i}" in self.active)
             seen[f"p{i}_auto"] = float(f"hoa_hand:{i}" not in self.active)
             seen[f"p{i}_speed"] = pump.speed
-            seen[f"p{i}_power"] = pump.power()
+            seen[f"p{i}_power"] = pump.power(self.rated)
             seen[f"p{i}_hours"] = pump.hours
         return seen
