@@ -45,6 +45,7 @@ from edge.blocks.booster_layout import (
     SUCTION,
     SUCTION_AT,
     SUCTION_BACK,
+    SUCTION_IN,
     SUCTION_LIMIT,
     SUCTION_LOW,
     TRIP,
@@ -71,7 +72,9 @@ def find_phase(
     if usable(v, q, enable):
         st[s + ENABLED] = v[enable]
     allowed = limit(v, ops, i, good, blind, par, p, st, s, now)
-    starved = is_starved(par, p, st, s, now)
+    raw = ops[i + SUCTION_IN]
+    suction = v[raw] if usable(v, q, raw) else st[s + SUCTION]
+    starved = is_starved(suction, par, p, st, s, now)
     phase = st[s + PHASE]
     if st[s + ENABLED] == 0.0:
         phase = STOPPED_PHASE
@@ -117,12 +120,12 @@ def limit(
     return float(allowed)
 
 
-def is_starved(par: Floats, p: int, st: Floats, s: int, now: float) -> bool:
+def is_starved(suction: float, par: Floats, p: int, st: Floats, s: int, now: float) -> bool:
     """Suction below its hard limit for 5 s, or unknown; over when it is back for a minute."""
     if isnan(par[p + SUCTION_LIMIT]):
         return False
-    low = not st[s + SUCTION] >= par[p + SUCTION_LIMIT]
-    back = st[s + SUCTION] >= par[p + SUCTION_LIMIT] + SUCTION_MARGIN
+    low = not suction >= par[p + SUCTION_LIMIT]
+    back = suction >= par[p + SUCTION_LIMIT] + SUCTION_MARGIN
     if lasted(st, s + SUCTION_AT, low, now, SUCTION_TIME):
         st[s + STARVED] = 1.0
     if lasted(st, s + SUCTION_BACK, back, now, SUCTION_RETURN):

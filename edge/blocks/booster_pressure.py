@@ -63,6 +63,8 @@ BLIND_SPEED = 70.0  # % without sensor, configuration or experience: that of pip
 BLIND_LIMIT = 95.0  # %: never full speed blind
 LEAST_SPEED = 50.0  # %: cooling of the motor
 BELOW_NO_FLOW = 5.0  # % under the no-flow speed s0
+SUCTION_FILTER = 2.0  # s
+SUCTION_GAIN = 0.5  # of kp: the mains do not store as the network does
 REACHED = 0.5  # % that a starting pump may still lack when the integral is let go
 HOUR, ENOUGH = 3600.0, 60.0  # s
 
@@ -76,7 +78,7 @@ def measure(
     At the start, after a bad pressure and with another sensor the ramp begins at the pressure, so
     nothing jumps.
     """
-    read_suction(v, q, ops, i, par, p, st, s, now)
+    read_suction(v, q, ops, i, par, p, st, s, now, dt)
     read_setpoint(v, q, ops, i, par, p, st, s, now)
     sensor = 1.0 if usable(v, q, ops[i + PV]) else 2.0 if usable(v, q, ops[i + PV2]) else 0.0
     if sensor == 0.0 or isnan(st[s + GOAL]):
@@ -122,12 +124,19 @@ def reduction(flow: float, friction: float, design: float, quadratic: bool) -> f
 
 
 def read_suction(
-    v: Floats, q: Bits, ops: Index, i: int, par: Floats, p: int, st: Floats, s: int, now: float
-) -> None:
-    """The suction pressure; a bad one stays for a while, then nobody knows it."""
+    v: Floats, q: Bits, ops: Index, i: int,
+    par: Floats, p: int, st: Floats, s: int, now: float, dt: float,
+) -> None:  # fmt: skip
+    """The suction pressure, filtered; a bad one stays for a while, then nobody knows it.
+
+    Always filtered: the mains answer a flow at once, and without it the loop would chatter.
+    """
     suction = ops[i + SUCTION_IN]
     if usable(v, q, suction):
-        st[s + SUCTION], st[s + SUCTION_BAD] = v[suction], nan
+        fresh = dt == 0.0 or isnan(st[s + SUCTION])
+        share = 1.0 if fresh else 1.0 - exp(-dt / SUCTION_FILTER)
+        before = 0.0 if fresh else st[s + SUCTION]
+        st[s + SUCTION], st[s + SUCTION_BAD] = before + (v[suction] - before) * share, nan
     elif lasted(st, s + SUCTION_BAD, True, now, par[p + HOLD]):
         st[s + SUCTION] = nan
 
@@ -198,10 +207,10 @@ def regulate_pressure(par: Floats, p: int, st: Floats, s: int, dt: float, slew: 
     kp, ti = par[p + KP], par[p + TI]
     part = kp * error(par, p, st, s)
     u = part + st[s + INTEGRAL]
-    limited, other = u, u
+    limited, other, short = u, u, 0.0
     suction = not isnan(par[p + SUCTION_SP]) and not isnan(st[s + SUCTION])
     if suction:
-        short = kp * (st[s + SUCTION] - par[p + SUCTION_SP])
+        short = SUCTION_GAIN * kp * (st[s + SUCTION] - par[p + SUCTION_SP])
         other = short + (st[s + U] if isnan(st[s + SUCTION_I]) else st[s + SUCTION_I])
         limited = min(u, other)
     us = toward(st[s + U], clip(limited, lowest_speed(par, p, st, s), 100.0), slew, slew)
