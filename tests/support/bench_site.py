@@ -12,6 +12,7 @@ from pydantic import Field
 from edge.blocks.kind import AlarmTemplate, AnyInput, Input, Kind, Known, Published, Source, Target
 from edge.blocks.logic import VALUE
 from edge.blocks.schedule import SCHEDULE
+from edge.blocks.valve import VALVE as VALVE_KIND
 from edge.driver import DriverKind, FieldDevice, Poll
 from edge.image.slots import Slot
 from edge.schema.model import Model
@@ -156,4 +157,4 @@ MEND = replace(
     publishes=lambda _: (Published("state", "", Text("状态", "state")),),
 )  # fmt: skip
 
-KINDS = {kind.name: kind for kind in (FOLLOW, GROUP, VALUE, SCHEDULE, MEND)}
+KINDS = {kind.name: kind for kind in (FOLLOW, GROUP, VALUE, SCHEDULE, VALVE_KIND, MEND)}
