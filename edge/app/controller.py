@@ -55,7 +55,7 @@ from edge.rules.kernel import compile_kernel, compiled_before
 from edge.scan.alarms import Transition
 from edge.scan.annunciator import PANEL
 from edge.scan.audits import Audit
-from edge.scan.cycle import PROTECT_FAILURES, Scan
+from edge.scan.cycle import PROTECT_FAILURES, WARM, Scan
 from edge.site.site import Site
 from edge.store.database import Ballast
 from edge.store.journal import Journal
@@ -160,7 +160,7 @@ class Controller:
 
     async def _take_up(self) -> None:
         kept = await retain.take_up(self.journal, self.clock, self.events)
-        self.scan.cold_for = 0.0 if kept.warm else self.site.startup_delay
+        self.scan.cold_for = WARM if kept.warm else self.site.startup_delay
         self.scan.restore(kept.data.get("scan", {}))
         self.commands.restore(
             kept.commands, self.clock.now(), self.clock.wall(),

@@ -34,6 +34,7 @@ from edge.scan.wiring import wires
 from edge.site.site import Role, Site
 
 AGE_EVERY = 0.5  # seconds between looks for values that have become too old
+WARM = -math.inf  # of `Scan.cold_for`: the process was away, the plant was not
 PROTECT_FAILURES = 10  # steps in a row with a failing protect program, then the process ends
 
 Run = Callable[[Program, ProcessImage, float], None]
@@ -70,7 +71,8 @@ class Scan:
     """The controller's middle. Bus tasks deliver into it, commands ask it, `step` decides.
 
     `run` executes a program on the image. `wake` is called when something arrived. `cold_for` is
-    how long after a cold start nothing is written, in seconds from the first step.
+    how long after a cold start nothing is written, in seconds from the first step; `WARM` for a
+    warm one.
     """
 
     def __init__(
@@ -114,7 +116,7 @@ class Scan:
         self._audits = Audits(site, kinds, image)
         self._latches: tuple[bytes, int, list[bool]] | None = None
         self._next_age = -math.inf
-        self.cold_for, self._cold_until = 0.0, -math.inf
+        self.cold_for, self._cold_until = 0.0, math.nan
         self._agenda_until = [-math.inf] * len(programs.agendas)
         self._last_wall = -math.inf
         self._control_ok = True
@@ -272,11 +274,11 @@ class Scan:
 
     def _release(self, now: float) -> None:
         """Let outputs go whose inputs are known: their rules start anew from the read-back."""
-        if math.isinf(self._cold_until):
+        if math.isnan(self._cold_until):
             self._cold_until = now + self.cold_for
         if now < self._cold_until:
             return
-        released = self.outputs.ready(now)
+        released = self.outputs.ready(now, now - self._cold_until)
         for wire in released:
             value = self.outputs.release(wire, now)
             self.arbiter.adopt(wire.ordinal, value, now)

@@ -63,12 +63,13 @@ class Outputs:
         self._by_point = {w.point: w for w in wires}
         self._elsewhere = Elsewhere(wires, image, events)
 
-    def ready(self, now: float) -> list[Wire]:
+    def ready(self, now: float, up: float = math.inf) -> list[Wire]:
         """The held outputs that may be driven from now on: all they depend on was read once.
 
         An input that fails from the start is given up after a while: then the rules decide what
         that means. What an output itself does must be known, unless its device will not tell. A
-        protection waits for nobody.
+        motor that stands waits for its turn, `up` seconds after the start-up delay; one that is
+        seen to run is taken over as it is. A protection waits for nobody.
         """
         if not self.held.any():
             return []
@@ -82,9 +83,14 @@ class Outputs:
             w for w in self.wires
             if self.held[w.ordinal] and (
                 protected[w.ordinal]
-                or not ((w.readable and unread[w.at]) or any(missing[i] for i in w.needs))
+                or (not ((w.readable and unread[w.at]) or any(missing[i] for i in w.needs))
+                    and (up >= w.late or self._runs(w)))
             )
         ]  # fmt: skip
+
+    def _runs(self, wire: Wire) -> bool:
+        known = wire.readable and not self._image.quality[wire.at] & quality.BAD
+        return bool(known and self._image.value[wire.at] > 0)
 
     def waits_for(self, ordinal: int) -> list[int]:
         """The points that a held output waits for: they have not been read once."""

@@ -18,7 +18,7 @@ class Wire:
 
     `needs` are the points that must have been read once before the output may be written; `owners`
     the instructions whose rules ask for it. `priorities`: the device keeps a ladder of its own, so
-    the slot is written too.
+    the slot is written too. `late`: seconds that it starts later than others after a cold start.
     """
 
     ordinal: int
@@ -33,3 +33,4 @@ class Wire:
     hoa: int | None
     needs: tuple[int, ...]
     rules: frozenset[str]
+    late: float = 0.0

@@ -225,6 +225,9 @@ class PointOptions(Model):
     min_on: Duration = Field(0.0, description="Once on, on for so long.")
     min_off: Duration = Field(0.0, description="Once off, off for so long.")
     max_starts: int = Field(0, ge=0, description="Starts per hour; 0 is no limit.")
+    start_spread: Annotated[Duration, Field(le=600)] = Field(
+        0.0, description="After a power cut it starts up to so much later than others."
+    )
     feedback: str | None = Field(None, description="The point that proves a write.")
     tolerance: Amount | None = Field(None, description="How far it may be from what was asked.")
     settle: Duration = Field(5.0, description="After a write, before it is compared.")
@@ -233,7 +236,7 @@ class PointOptions(Model):
 
 OUTPUT_OPTIONS = frozenset({
     "default", "failsafe", "deadband", "write_interval", "eeprom", "refresh", "rate", "min_on",
-    "min_off", "max_starts", "feedback", "tolerance", "settle", "hoa",
+    "min_off", "max_starts", "start_spread", "feedback", "tolerance", "settle", "hoa",
 })  # fmt: skip
 """Keys of `PointOptions` that only an output can have."""
 

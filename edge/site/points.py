@@ -191,6 +191,7 @@ def _output(device: DevicePart, part: PointPart, field: FieldPoint, amounts: Amo
         settle=options.settle,
         write_interval=options.write_interval,
         eeprom=options.eeprom,
+        start_spread=options.start_spread,
     )
 
 

@@ -38,7 +38,8 @@ class Output:
     unchanged, inf never. `rate`: greatest change per second, inf for none. `max_starts` per hour,
     0 for no limit. `feedback` is the point that proves a write (None: the point's own read-back);
     after `settle` seconds it must be within `tolerance`. At most one write per `write_interval`
-    seconds goes out; into an `eeprom`, ten in a day.
+    seconds goes out; into an `eeprom`, ten in a day. After a cold start it is driven up to
+    `start_spread` seconds later than others: a share that hangs on site and point.
     """
 
     default: float
@@ -54,6 +55,7 @@ class Output:
     settle: float
     write_interval: float = 0.0
     eeprom: bool = False
+    start_spread: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
