@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -170,3 +171,82 @@ def test_the_target_is_always_what_the_strongest_requester_asked(
         latest[slot] = value
         assert rig.run() == latest[min(latest)]
         assert rig.image.owner[0] == min(latest)
+
+
+MOST, MIN_ON, MIN_OFF = 2, 60.0, 120.0
+EVENTS = st.tuples(
+    st.sampled_from(["ask", "ask", "ask", "protect", "free", "reboot"]),
+    st.sampled_from([Slot.REMOTE, Slot.CONTROL]),
+    st.sampled_from([0.0, 1.0, math.nan]),
+    st.sampled_from([0.1, 10.0, 70.0, 130.0]),  # seconds until the next one
+)
+
+
+class Motor:
+    """An output with all limits, whose controller may be killed at any moment."""
+
+    def __init__(self) -> None:
+        self.now, self.on = 0.0, False
+        self.switched: list[tuple[float, bool]] = []
+        self.asked: dict[Slot, float] = {}
+        self._controller(None)
+
+    def _controller(self, kept: Any) -> None:
+        self.rig = Rig(min_on=MIN_ON, min_off=MIN_OFF, max_starts=MOST)
+        if kept is not None:
+            self.rig.arbiter.restore(kept)
+            self.rig.arbiter.adopt(0, float(self.on), self.now)
+        for slot, value in self.asked.items():
+            self.rig.ask(slot, value)
+
+    def reboot(self) -> None:
+        self._controller(self.rig.arbiter.retain())
+
+    def ask(self, slot: Slot, value: float) -> None:
+        self.asked[slot] = value
+        self.rig.ask(slot, value)
+
+    def run(self, seconds: float) -> None:
+        self.rig.now = self.now
+        until = self.now + seconds
+        while self.now < until:
+            step = 0.1 if until - self.now < 1.0 else 1.0
+            self.now = self.rig.now = round(self.now + step, 1)
+            self.rig.arbiter.expire(self.now)
+            self.rig.arbiter.step(self.now, self.rig.held)
+            target = float(self.rig.image.target[0])
+            on = target > 0  # NaN: nobody asks; the device is taken as off
+            if on != self.on:
+                self.on = on
+                self.switched.append((self.now, on))
+            if self.asked.get(Slot.PROTECT) == 0.0:
+                assert not on, "a protection may always stop"
+
+
+@given(st.lists(EVENTS, min_size=20, max_size=60))
+def test_no_sequence_of_requests_and_reboots_starts_too_often(
+    events: list[tuple[str, Slot, float, float]],
+) -> None:
+    """Whoever asks, remote or rule, over reboots: never more than two starts in an hour, never a
+    start within the pause, never a stop within the minimum time but by a protection."""
+    motor = Motor()
+    motor.ask(Slot.DEFAULT, 0.0)
+    motor.run(1.0)
+    protected: list[tuple[float, float]] = []
+    for what, slot, value, pause in events:
+        if what == "reboot":
+            motor.reboot()
+        elif what == "ask":
+            motor.ask(slot, value)
+        else:
+            motor.ask(Slot.PROTECT, 0.0 if what == "protect" else math.nan)
+        began = motor.now
+        motor.run(pause)
+        if motor.asked.get(Slot.PROTECT) == 0.0:
+            protected.append((began, motor.now))
+    starts = [t for t, on in motor.switched if on]
+    assert all(b - a > 3600 - 1e-6 for a, b in zip(starts, starts[MOST:], strict=False))
+    for (before, was_on), (after, _) in itertools.pairwise(motor.switched):
+        if was_on and any(a <= after <= b for a, b in protected):
+            continue
+        assert after - before >= (MIN_ON if was_on else MIN_OFF) - 1e-6
