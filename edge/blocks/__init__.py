@@ -10,6 +10,7 @@ from edge.blocks.alarming import CONDITION, LIMIT
 from edge.blocks.booster import BOOSTER
 from edge.blocks.calendar import CALENDAR, CLOCK
 from edge.blocks.conditioning import CONDITIONING
+from edge.blocks.cooling_tower import COOLING_TOWER
 from edge.blocks.correction import CORRECTION
 from edge.blocks.dali import ANALOG_DIMMER, DALI
 from edge.blocks.daylight import DAYLIGHT
@@ -27,6 +28,7 @@ from edge.blocks.ramp import RAMP
 from edge.blocks.schedule import SCHEDULE
 from edge.blocks.sump import SUMP
 from edge.blocks.timing import DELAY
+from edge.blocks.tower_guard import TOWER_GUARD
 from edge.blocks.valve import VALVE
 from edge.blocks.valve_exercise import VALVE_EXERCISE
 from edge.blocks.zone_loss import ZONE_LOSS
@@ -38,6 +40,7 @@ KINDS: dict[str, Kind] = {
         BOOSTER, ZONE_LOSS, SUMP, DRY_RUN, IRRIGATION,
         DAYLIGHT_OPEN, PHOTOCELL, OCCUPANCY, DALI, ANALOG_DIMMER, LAMP_POWER,
         CORRECTION, VALVE_EXERCISE,
+        COOLING_TOWER, TOWER_GUARD,
     )
 }  # fmt: skip
 """What `block:` may name in `rules:`; `value` is the kind of `value: <expression>`."""

@@ -1,7 +1,7 @@
 """A motor that a contactor switches: what it does, whether its start failed, what people see of it.
 
-It knows nothing of water or air: the kinds that run pumps and fans without a drive say which
-motors they want. A motor's operands begin at `r`, its state at `t`; called by their steps.
+It knows nothing of water or air: the kinds that run pumps and fans say which motors they want. A
+motor's operands begin at `r`, its inputs at `f`, its state at `t`; called by their steps.
 """
 
 from __future__ import annotations
@@ -12,8 +12,16 @@ from typing import Annotated, Any
 from pydantic import GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
 
-from edge.blocks.kind import AlarmTemplate, Input, Published, Source, Target, usable
-from edge.blocks.output import ACTUAL, DECIDED, OURS, OWNER, ask
+from edge.blocks.kind import (
+    TARGET_OPERANDS,
+    AlarmTemplate,
+    Input,
+    Published,
+    Source,
+    Target,
+    usable,
+)
+from edge.blocks.output import ACTUAL, OURS, ask
 from edge.blocks.pumps import (
     BLOCKED,
     FAILED,
@@ -60,13 +68,14 @@ class Motor(Model):
 
 
 PROTECT = float(Slot.PROTECT)
-RUN, FEEDBACK, FAULT, HOA, MOTOR_OPERANDS = 0, 4, 5, 6, 7
+RUN, INPUTS, MOTOR_OPERANDS = 0, TARGET_OPERANDS, 7
+RUNS, FAULT, HOA = range(3)  # of the inputs of a motor
 WANTED, NO_FEEDBACK_AT, FAILED_AT, HOURS, MOTOR_STATES = range(5)  # as of a pump
 
 
-def adopt_motor(v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int) -> bool:
+def adopt_motor(v: Floats, q: Bits, ops: Index, r: int, f: int, st: Floats, t: int) -> bool:
     """Take a running motor as running; False while nobody knows whether it does."""
-    running, actual = ops[r + FEEDBACK], ops[r + RUN + ACTUAL]
+    running, actual = ops[f + RUNS], ops[r + RUN + ACTUAL]
     st[t + NO_FEEDBACK_AT] = nan
     if isnan(st[t + HOURS]):
         st[t + HOURS] = 0.0
@@ -81,15 +90,15 @@ def adopt_motor(v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int) -> b
 
 
 def motor_state(
-    v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int,
+    v: Floats, q: Bits, ops: Index, f: int, driven: float, owner: float, st: Floats, t: int,
     now: float, start_time: float, urgent: bool,
 ) -> int:  # fmt: skip
     """What the motor is doing, and whether its start has failed: no feedback in `start_time`.
 
-    Without a usable feedback the motor is believed. `urgent`: what slot 5 wants is our own wish.
+    Its inputs begin at `f`; `driven` and `owner` are those of its contactor. Without a usable
+    feedback the motor is believed. `urgent`: what slot 5 wants is our own wish.
     """
-    fault, hoa, running = ops[r + FAULT], ops[r + HOA], ops[r + FEEDBACK]
-    driven, owner = v[ops[r + RUN + DECIDED]], v[ops[r + RUN + OWNER]]
+    running, fault, hoa = ops[f + RUNS], ops[f + FAULT], ops[f + HOA]
     wanted = st[t + WANTED] == 1.0
     known = usable(v, q, running)
     runs = v[running] != 0.0 if known else wanted
@@ -112,9 +121,9 @@ def motor_state(
     return RUNNING if runs else STARTING
 
 
-def turns(v: Floats, q: Bits, ops: Index, r: int, state: float) -> bool:
+def turns(v: Floats, q: Bits, ops: Index, f: int, state: float) -> bool:
     """Whether the motor turns, by its feedback, else by what is known of it."""
-    running = ops[r + FEEDBACK]
+    running = ops[f + RUNS]
     return bool(v[running] != 0.0) if usable(v, q, running) else state == RUNNING
 
 

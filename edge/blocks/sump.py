@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from edge.blocks.kind import Example, Input, Kind, Source, Urge, usable
 from edge.blocks.motor import (
     HOURS,
+    INPUTS,
     MOTOR_OPERANDS,
     PROTECT,
     RUN,
@@ -189,8 +190,8 @@ def adopt_pit(
     """Take over what runs; False while that is not known yet. Turns and timers stay as kept."""
     known, running = True, 0
     for i in range(count):
-        t = s + _PUMPS + i * PUMP_STATES
-        known = adopt_motor(v, q, ops, r + i * MOTOR_OPERANDS, st, t) and known
+        t, m = s + _PUMPS + i * PUMP_STATES, r + i * MOTOR_OPERANDS
+        known = adopt_motor(v, q, ops, m, m + INPUTS, st, t) and known
         if st[t + WANTED] == 1.0:
             running += 1
             if isnan(st[s + _FIRST]):
@@ -220,8 +221,11 @@ def watch_pumps(
         shown = o + SHOWN + PER_PUMP * i
         forgive(st, t, now, par[p + _RETRY], reset)
         urged = st[t + _URGED] == 1.0
-        code = motor_state(v, q, ops, r, st, t, now, par[p + _START_TIME], urged)
-        if turns(v, q, ops, r, code):
+        driven, owner = v[ops[r + RUN + DECIDED]], v[ops[r + RUN + OWNER]]
+        code = motor_state(
+            v, q, ops, r + INPUTS, driven, owner, st, t, now, par[p + _START_TIME], urged
+        )
+        if turns(v, q, ops, r + INPUTS, code):
             turning += 1 << i
             st[t + HOURS] += dt / 3600.0
             st[t + _RAN_AT] = now

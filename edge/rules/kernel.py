@@ -26,6 +26,7 @@ from edge.blocks.alarming import condition_step, limit_step
 from edge.blocks.booster import booster_step
 from edge.blocks.calendar import calendar_step, clock_step
 from edge.blocks.conditioning import conditioning_step
+from edge.blocks.cooling_tower import cooling_tower_step
 from edge.blocks.correct import correction_step
 from edge.blocks.dali import analog_dimmer_step, dali_step
 from edge.blocks.daylight import daylight_step
@@ -68,6 +69,7 @@ from edge.blocks.ramp import ramp_step
 from edge.blocks.schedule import step_schedule
 from edge.blocks.sump import sump_step
 from edge.blocks.timing import delay_step
+from edge.blocks.tower_guard import tower_guard_step
 from edge.blocks.valve import valve_step
 from edge.blocks.valve_exercise import valve_exercise_step
 from edge.blocks.zone_verdict import zone_loss_step
@@ -202,6 +204,10 @@ def walk(
             correction_step(v, q, ops, o, n, par, p, st, s, now, dt)
         elif op == 49:
             valve_exercise_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 50:
+            cooling_tower_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 51:
+            tower_guard_step(v, q, ops, o, n, par, p, st, s, now, dt)
         else:
             raise ValueError("unknown kind in the program")
 

@@ -29,6 +29,7 @@ OPCODES: tuple[str, ...] = (
     "dali", "analog_dimmer", "lamp_power",
     "permissive", "first_out",
     "correction", "valve_exercise",
+    "cooling_tower", "tower_guard",
 )  # fmt: skip
 """An operator's or kind's place is its opcode; the kernel's chain has the same numbers."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from drivers.sim.models.booster import Booster
+from drivers.sim.models.cooling import Tower
 from drivers.sim.models.drainage import Sump
 from drivers.sim.models.fire import FireMain
 from drivers.sim.models.irrigation import Irrigation
@@ -26,5 +27,6 @@ MODELS: Mapping[str, Callable[..., Model]] = {
     "fire_main": FireMain,
     "sump": Sump,
     "irrigation": Irrigation,
+    "tower": Tower,
 }
 """By the name that a site, a scenario or a plant calls them; arguments are the model's own."""

@@ -1,0 +1,472 @@
+"""Cooling-tower fans: leaving water on a setpoint that follows the wet bulb (domain §1.16).
+
+Fans on drives share one speed (many slow fans need less than few fast ones); others are switched in
+stages. Basin make-up and heater too. Vibration is `tower_guard.py`'s. Called by the kernel.
+"""
+
+from __future__ import annotations
+
+from math import isnan, nan
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from edge.blocks.kind import Example, Input, Kind, Source, Target, usable
+from edge.blocks.motor import (
+    HOURS,
+    WANTED,
+    adopt_motor,
+    motor_state,
+    turns,
+)
+from edge.blocks.output import ACTUAL, DECIDED, OURS, OWNER, ask, present, show
+from edge.blocks.pid import clip
+from edge.blocks.pumps import NOT_AUTO, RUNNING, available, forgive
+from edge.blocks.ramp import toward
+from edge.blocks.timing import ROUNDING, lasted
+from edge.blocks.tower_guard import Band
+from edge.blocks.tower_shown import (
+    FALLBACK,
+    FREEZE,
+    HELD,
+    IDLE,
+    NO_FAN,
+    OFF,
+    REGULATING,
+    SHOWN,
+    STAGED,
+    WAITING,
+    tower_alarms,
+    tower_points,
+)
+from edge.image.image import Bits, Floats, Index
+from edge.image.quality import NEVER
+from edge.image.slots import Slot
+from edge.schema.model import Model, Refusal
+from edge.schema.units import Duration, Quantity
+from edge.text import Text
+
+Temperature = Annotated[float, Quantity("°C"), Field(ge=-10, le=60)]
+Kelvin = Annotated[float, Quantity("K", difference=True), Field(gt=0, le=20)]
+Percent = Annotated[float, Quantity("%"), Field(gt=0, le=100)]
+Level = Annotated[float, Quantity("m"), Field(ge=0, le=20)]
+
+
+class Cell(Model):
+    """One fan. With a drive: `run` and `speed`. Two-speed: `run` is the contactor of the low speed,
+    `high` that of the high one. `running`, `fault` and `hoa` as of a pump.
+    """
+
+    run: Annotated[str, Target("")]
+    speed: Annotated[str | None, Target("%")] = None
+    high: Annotated[str | None, Target("")] = None
+    running: Annotated[Source, Input("")]
+    fault: Annotated[Source | None, Input("")] = None
+    hoa: Annotated[Source | None, Input("")] = None
+
+
+class CoolingTower(Model):
+    """SP = max(`setpoint_min`, wet bulb + `approach`); `setpoint` where there is no wet bulb.
+
+    `kp` is %/K. `enable` 0 stops the fans (no condenser water). `bands` are skipped speeds.
+    `makeup` opens below `basin_low` and shuts at `basin_high`; `pump_permitted` says that there is
+    water: write an interlock on it. Minimum times and starts per hour stand at the output points.
+    """
+
+    makeup: Annotated[str | None, Target("")] = None
+    heater: Annotated[str | None, Target("")] = None
+    leaving: Annotated[Source, Input("°C")]
+    wet_bulb: Annotated[Source | None, Input("°C")] = None
+    enable: Annotated[Source | None, Input("")] = None
+    basin_level: Annotated[Source | None, Input("m")] = None
+    basin_temperature: Annotated[Source | None, Input("°C")] = None
+    reset: Annotated[Source | None, Input("")] = None
+    cells: tuple[Cell, ...] = Field(min_length=1, max_length=16)
+    bands: tuple[Band, ...] = ()
+    setpoint_min: Temperature = 20.0
+    approach: Kelvin = 4.0
+    setpoint: Temperature = 30.0
+    kp: Annotated[float, Field(gt=0, le=100)] = 8.0
+    ti: Annotated[Duration, Field(ge=10, le=3600)] = 180.0
+    minimum_speed: Percent = 30.0
+    slew: Annotated[float, Field(gt=0, le=20)] = 1.0
+    hysteresis: Kelvin = 1.0
+    stage_time: Annotated[Duration, Field(ge=30)] = 300.0
+    up_delay: Duration = 10.0
+    coast: Duration = 30.0
+    freeze: Temperature = 5.0
+    fallback_speed: Percent = 60.0
+    hold: Duration = 30.0
+    start_time: Annotated[Duration, Field(ge=1, le=120)] = 30.0
+    retry: Duration = 1800.0
+    basin_low: Level = 0.30
+    basin_high: Level = 0.45
+    basin_stop: Level = 0.10
+    heater_on: Temperature = 4.0
+
+    @model_validator(mode="after")
+    def _one_sort_of_fans(self) -> Self:
+        drives = [cell.speed is not None for cell in self.cells]
+        fast = [cell.high is not None for cell in self.cells]
+        if (any(drives) and (not all(drives) or any(fast))) or (any(fast) and not all(fast)):
+            raise Refusal(
+                Text(
+                    "各风机应同一方式: 都有 speed, 或都有 high, 或都没有",
+                    "the cells must be of one sort: all with speed, all with high, or all without",
+                )
+            )
+        if not self.basin_stop < self.basin_low < self.basin_high:
+            raise Refusal(
+                Text(
+                    "水位次序为 basin_stop < basin_low < basin_high",
+                    "the levels are basin_stop < basin_low < basin_high",
+                )
+            )
+        return self
+
+
+_MAKEUP, _HEATER, _RESULTS = 0, 4, 8
+_STATE, _SETPOINT, _SPEED, _STAGE, _RUNNING, _PERMITTED = range(SHOWN)
+_LEAVING, _WET, _ENABLE, _BASIN, _BASIN_T, _RESET, _INPUTS = range(7)
+(_N, _BANDS, _SP_MIN, _APPROACH, _SP, _KP, _TI, _LEAST, _SLEW, _HYST, _STAGE_TIME, _UP_DELAY,
+ _COAST, _FREEZE, _FALLBACK, _HOLD, _START_TIME, _RETRY, _LOW, _HIGH_LEVEL, _STOP, _HEAT,
+ _OWN) = range(23)  # fmt: skip
+_RUN, _VFD, _FAST, _MOTOR, _CELL = 0, 4, 8, 12, 15  # operands of a cell
+(_U, _I, _GOAL, _BAD_SINCE, _WET_BAD, _CHANGED, _STG, _COLD, _FILLS, _HEATS, _WAIT,
+ _ASKED, _CELLS) = range(13)  # fmt: skip
+_LEVEL, _FREE_AT, _HAD, _CELL_STATES = 4, 5, 6, 7  # of a cell, after those of a motor
+THAWED = 2.0  # K above `freeze` until the fans may run again
+STEP = 0.5  # % of speed: less is not asked for, drives wear out by writes too
+START_WAIT = 30.0  # s for the first feedback of every fan
+
+
+def cooling_tower_step(
+    v: Floats, q: Bits, ops: Index, o: int, n: int,
+    par: Floats, p: int, st: Floats, s: int, now: float, dt: float,
+) -> None:  # fmt: skip
+    """Look at water and fans, regulate or stage, ask.
+
+    What turns is adopted at its speed. A bad leaving temperature holds the fans for `hold`, then
+    drives run at the fallback speed and stages stay; a bad wet bulb keeps the setpoint for so long.
+    """
+    count = int(par[p + _N])
+    shown = o + _RESULTS + SHOWN
+    i = shown + 2 * count
+    r, t = i + _INPUTS, s + _CELLS
+    restart = dt == 0.0 or isnan(st[s + _U])
+    if restart and not adopt_tower(v, q, ops, r, count, par, p, st, s, now):
+        show(v, q, ops[o + _RESULTS + _STATE], float(WAITING))
+        return
+    free = watch_fans(v, q, ops, i, shown, count, par, p, st, s, now, dt)
+    goal = aim_at(v, q, ops, i, par, p, st, s, now)
+    good = usable(v, q, ops[i + _LEAVING])
+    water = v[ops[i + _LEAVING]]
+    off = usable(v, q, ops[i + _ENABLE]) and v[ops[i + _ENABLE]] == 0.0
+    if good:
+        thaw = par[p + _FREEZE] + (THAWED if st[s + _COLD] == 1.0 else 0.0)
+        st[s + _COLD] = 1.0 if water < thaw else 0.0
+    blind = lasted(st, s + _BAD_SINCE, not good, now, par[p + _HOLD])
+    drives = ops[r + _VFD + ACTUAL] != ops[r + _VFD + DECIDED]
+    stages = count * (1 if ops[r + _FAST + ACTUAL] == ops[r + _FAST + DECIDED] else 2)
+    error = water - goal if good else nan
+    if off or st[s + _COLD] == 1.0:
+        stop_all(st, s, count, par, p, now)
+        state = OFF if off else FREEZE
+    elif free == 0:
+        stop_all(st, s, count, par, p, now)
+        state = NO_FAN
+    elif drives:
+        state = regulate_fans(v, q, ops, r, shown, count, error, blind, par, p, st, s, now, dt)
+    else:
+        state = stage_fans(v, ops, shown, count, stages, error, par, p, st, s, now)
+    speed = st[s + _U]
+    if not abs(speed - st[s + _ASKED]) < STEP or speed in (par[p + _LEAST], 100.0):
+        st[s + _ASKED] = speed
+    for k in range(count):
+        cell, m = r + k * _CELL, t + k * _CELL_STATES
+        command_fan(v, q, ops, cell, drives, v[ops[shown + 2 * k]], par, p, st, s, m, now)
+    basin(v, q, ops, o, i, par, p, st, s)
+    publish_tower(v, q, ops, o, shown, count, state, drives, st, s)
+
+
+def adopt_tower(
+    v: Floats, q: Bits, ops: Index, r: int, count: int,
+    par: Floats, p: int, st: Floats, s: int, now: float,
+) -> bool:  # fmt: skip
+    """Take over what turns, at the speed it reads back; False while that is not known yet."""
+    known, speed, stage = True, nan, 0.0
+    for k in range(count):
+        m, cell = s + _CELLS + k * _CELL_STATES, r + k * _CELL
+        known = adopt_motor(v, q, ops, cell, cell + _MOTOR, st, m) and known
+        fast = present(v, q, ops, cell + _FAST) > 0.5
+        st[m + _LEVEL] = 2.0 if fast else st[m + WANTED]
+        st[m + _HAD], st[m + _FREE_AT] = st[m + _LEVEL], now
+        stage += st[m + _LEVEL]
+        own = present(v, q, ops, cell + _VFD)
+        if st[m + WANTED] == 1.0 and own > 0.0:
+            speed = own if isnan(speed) else max(speed, own)
+    if not known and not lasted(st, s + _WAIT, True, now, START_WAIT):
+        return False
+    st[s + _U] = 0.0 if isnan(speed) else clip(speed, par[p + _LEAST], 100.0)
+    st[s + _I], st[s + _STG] = nan, stage
+    if isnan(st[s + _CHANGED]):
+        st[s + _CHANGED] = now - par[p + _STAGE_TIME] if stage == 0.0 else now
+    st[s + _COLD] = 0.0 if isnan(st[s + _COLD]) else st[s + _COLD]
+    return True
+
+
+def watch_fans(
+    v: Floats, q: Bits, ops: Index, i: int, shown: int, count: int,
+    par: Floats, p: int, st: Floats, s: int, now: float, dt: float,
+) -> int:  # fmt: skip
+    """Bring state and hours of each fan up to date; gives how many are available."""
+    free = 0
+    reset = usable(v, q, ops[i + _RESET]) and v[ops[i + _RESET]] != 0.0
+    for k in range(count):
+        cell, m = i + _INPUTS + k * _CELL, s + _CELLS + k * _CELL_STATES
+        forgive(st, m, now, par[p + _RETRY], reset)
+        driven, owner = v[ops[cell + _RUN + DECIDED]], v[ops[cell + _RUN + OWNER]]
+        if v[ops[cell + _FAST + DECIDED]] > 0.5:
+            driven, owner = 1.0, v[ops[cell + _FAST + OWNER]]
+        f = cell + _MOTOR
+        code = motor_state(v, q, ops, f, driven, owner, st, m, now, par[p + _START_TIME], False)
+        st[m + HOURS] += dt / 3600.0 if turns(v, q, ops, f, code) else 0.0
+        free += 1 if available(code) else 0
+        show(v, q, ops[shown + 2 * k], float(code))
+        show(v, q, ops[shown + 2 * k + 1], st[m + HOURS])
+    return free
+
+
+def aim_at(
+    v: Floats, q: Bits, ops: Index, i: int, par: Floats, p: int, st: Floats, s: int, now: float
+) -> float:  # fmt: skip
+    """SP = max(SP_min, wet bulb + approach)."""
+    wet = ops[i + _WET]
+    if usable(v, q, wet):
+        st[s + _WET_BAD] = nan
+        st[s + _GOAL] = max(par[p + _SP_MIN], v[wet] + par[p + _APPROACH])
+    elif lasted(st, s + _WET_BAD, True, now, par[p + _HOLD]) or isnan(st[s + _GOAL]):
+        st[s + _GOAL] = par[p + _SP]
+    return float(st[s + _GOAL])
+
+
+def stop_all(st: Floats, s: int, count: int, par: Floats, p: int, now: float) -> None:
+    """Every fan off; the next start is a start."""
+    if st[s + _U] > 0.0 or st[s + _STG] > 0.0:
+        st[s + _CHANGED] = now
+    st[s + _U], st[s + _I], st[s + _STG] = 0.0, nan, 0.0
+    for k in range(count):
+        m = s + _CELLS + k * _CELL_STATES
+        st[m + WANTED], st[m + _LEVEL] = 0.0, 0.0
+
+
+def regulate_fans(
+    v: Floats, q: Bits, ops: Index, r: int, shown: int, count: int, error: float, blind: bool,
+    par: Floats, p: int, st: Floats, s: int, now: float, dt: float,
+) -> int:  # fmt: skip
+    """All available fans at one speed; on and off no more often than every `stage_time`."""
+    rested = now - st[s + _CHANGED] >= par[p + _STAGE_TIME] - ROUNDING
+    least, speed, state = par[p + _LEAST], st[s + _U], REGULATING
+    taken = taken_over(v, q, ops, r, shown, count, st, s)
+    if not isnan(taken):
+        speed, st[s + _I] = taken, nan
+    elif speed <= 0.0:
+        if rested and error >= 0.5 * par[p + _HYST]:
+            speed, st[s + _I], st[s + _CHANGED] = least, nan, now
+        else:
+            state = IDLE
+    elif isnan(error):
+        state = FALLBACK if blind else HELD
+        if blind:
+            speed = toward(
+                speed, max(par[p + _FALLBACK], least), par[p + _SLEW] * dt, par[p + _SLEW] * dt
+            )
+        st[s + _I] = nan
+    elif isnan(st[s + _I]):
+        st[s + _I] = speed - par[p + _KP] * error
+    else:
+        u = par[p + _KP] * error + st[s + _I]
+        most = par[p + _SLEW] * dt
+        speed = toward(speed, clip(u, least, 100.0), most, most)
+        st[s + _I] += (par[p + _KP] * error + speed - u) * dt / par[p + _TI]
+        if speed <= least and error <= -par[p + _HYST] and rested:
+            speed, st[s + _I], st[s + _CHANGED] = 0.0, nan, now
+            state = IDLE
+    st[s + _U] = speed
+    for k in range(count):
+        m = s + _CELLS + k * _CELL_STATES
+        runs = speed > 0.0 and available(v[ops[shown + 2 * k]])
+        st[m + WANTED] = 1.0 if runs else 0.0
+        st[m + _LEVEL] = st[m + WANTED]
+    return state
+
+
+def taken_over(
+    v: Floats, q: Bits, ops: Index, r: int, shown: int, count: int, st: Floats, s: int
+) -> float:  # fmt: skip
+    """The speed to follow while no running fan takes ours; NaN when one does, or none runs."""
+    speed = nan
+    for k in range(count):
+        cell, m = r + k * _CELL + _VFD, s + _CELLS + k * _CELL_STATES
+        if st[m + WANTED] != 1.0 or not available(v[ops[shown + 2 * k]]):
+            continue
+        owner, decided = v[ops[cell + OWNER]], v[ops[cell + DECIDED]]
+        if not (0.0 < owner < OURS) or isnan(decided):
+            return nan
+        speed = decided if isnan(speed) or decided > speed else speed
+    return speed
+
+
+def stage_fans(
+    v: Floats, ops: Index, shown: int, count: int, stages: int, error: float,
+    par: Floats, p: int, st: Floats, s: int, now: float,
+) -> int:  # fmt: skip
+    """One stage up above +½ hysteresis, one down below -½, `stage_time` between any two.
+
+    Every fan at low speed comes before the first at high speed; the fan with the least hours goes
+    first, the one with the most stops first.
+    """
+    rested = now - st[s + _CHANGED] >= par[p + _STAGE_TIME] - ROUNDING
+    have = 0.0
+    for k in range(count):
+        m = s + _CELLS + k * _CELL_STATES
+        if not available(v[ops[shown + 2 * k]]):
+            st[m + _LEVEL] = 0.0
+        have += st[m + _LEVEL]
+    step = 0
+    if rested and error >= 0.5 * par[p + _HYST] and have < stages:
+        step = 1
+    elif rested and error <= -0.5 * par[p + _HYST] and have > 0.0:
+        step = -1
+    if step != 0:
+        k = next_fan(v, ops, shown, count, step, stages // count, st, s)
+        if k >= 0:
+            st[s + _CELLS + k * _CELL_STATES + _LEVEL] += step
+            st[s + _CHANGED], have = now, have + step
+    for k in range(count):
+        m = s + _CELLS + k * _CELL_STATES
+        st[m + WANTED] = 1.0 if st[m + _LEVEL] > 0.0 else 0.0
+    st[s + _STG] = have
+    if isnan(error):
+        return HELD
+    return STAGED if have > 0.0 else IDLE
+
+
+def next_fan(
+    v: Floats, ops: Index, shown: int, count: int, step: int, most: int, st: Floats, s: int
+) -> int:  # fmt: skip
+    """The fan to bring up (lowest level, then least hours) or down (highest, most), -1 for none."""
+    best = -1
+    for k in range(count):
+        m, b = s + _CELLS + k * _CELL_STATES, s + _CELLS + max(best, 0) * _CELL_STATES
+        level = st[m + _LEVEL] + step
+        if not available(v[ops[shown + 2 * k]]) or level < 0.0 or level > most:
+            continue
+        ahead = step * (st[b + _LEVEL] - st[m + _LEVEL])
+        if ahead == 0.0:
+            ahead = step * (st[b + HOURS] - st[m + HOURS])
+        if best < 0 or ahead > 0.0:
+            best = k
+    return best
+
+
+def command_fan(
+    v: Floats, q: Bits, ops: Index, cell: int, drives: bool, state: float,
+    par: Floats, p: int, st: Floats, s: int, m: int, now: float,
+) -> None:  # fmt: skip
+    """Ask for run and speed, or for one of two contactors: never both, with a pause between."""
+    if state == NOT_AUTO:
+        ask(v, q, ops, cell + _RUN, nan, 0)
+        ask(v, q, ops, cell + _VFD, nan, 0)
+        ask(v, q, ops, cell + _FAST, nan, 0)
+        st[m + _FREE_AT], st[m + _HAD] = now, 0.0
+        return
+    level = st[m + _LEVEL]
+    if level != st[m + _HAD] and st[m + _HAD] > 0.0 and level > 0.0:
+        pause = par[p + _UP_DELAY] if level > st[m + _HAD] else par[p + _COAST]
+        st[m + _FREE_AT] = now + pause
+    st[m + _HAD] = level
+    low, fast = present(v, q, ops, cell + _RUN) > 0.5, present(v, q, ops, cell + _FAST) > 0.5
+    waits = now < st[m + _FREE_AT] - ROUNDING
+    ask(v, q, ops, cell + _RUN, 1.0 if level == 1.0 and not waits and not fast else 0.0, 0)
+    ask(v, q, ops, cell + _FAST, 1.0 if level == 2.0 and not waits and not low else 0.0, 0)
+    if drives:
+        own = skipped(st[s + _ASKED], par, p) if st[m + WANTED] == 1.0 else 0.0
+        ask(v, q, ops, cell + _VFD, own, 0)
+
+
+def skipped(speed: float, par: Floats, p: int) -> float:
+    """`speed`, or the nearer edge of the band that it lies in."""
+    at = p + _OWN
+    for k in range(int(par[p + _BANDS])):
+        low, high = par[at + 2 * k], par[at + 2 * k + 1]
+        if low < speed < high:
+            return float(low if speed < 0.5 * (low + high) else high)
+    return speed
+
+
+def basin(
+    v: Floats, q: Bits, ops: Index, o: int, i: int, par: Floats, p: int, st: Floats, s: int
+) -> None:  # fmt: skip
+    """Make-up between two levels, the heater below 4 °C and only under water, the permissive."""
+    level, cold = ops[i + _BASIN], ops[i + _BASIN_T]
+    known = usable(v, q, level)
+    if known:
+        if v[level] < par[p + _LOW]:
+            st[s + _FILLS] = 1.0
+        elif v[level] >= par[p + _HIGH_LEVEL]:
+            st[s + _FILLS] = 0.0
+    absent = not known and q[level] == NEVER and isnan(st[s + _FILLS])
+    wet = absent or (known and v[level] >= par[p + _STOP])
+    if usable(v, q, cold):
+        limit = par[p + _HEAT] + (THAWED if st[s + _HEATS] == 1.0 else 0.0)
+        st[s + _HEATS] = 1.0 if v[cold] < limit else 0.0
+    ask(v, q, ops, o + _MAKEUP, 1.0 if known and st[s + _FILLS] == 1.0 else 0.0, q[level])
+    ask(v, q, ops, o + _HEATER, 1.0 if wet and st[s + _HEATS] == 1.0 else 0.0, 0)
+    show(v, q, ops[o + _RESULTS + _PERMITTED], 1.0 if wet else 0.0)
+
+
+def publish_tower(
+    v: Floats, q: Bits, ops: Index, o: int, shown: int, count: int, state: int, drives: bool,
+    st: Floats, s: int,
+) -> None:  # fmt: skip
+    """State, setpoint, common speed, stage, and how many fans run."""
+    running = 0
+    for k in range(count):
+        running += 1 if v[ops[shown + 2 * k]] == RUNNING else 0
+    show(v, q, ops[o + _RESULTS + _STATE], float(state))
+    show(v, q, ops[o + _RESULTS + _SETPOINT], st[s + _GOAL])
+    show(v, q, ops[o + _RESULTS + _SPEED], st[s + _U])
+    show(v, q, ops[o + _RESULTS + _STAGE], st[s + _STG])
+    show(v, q, ops[o + _RESULTS + _RUNNING], float(running))
+
+
+_VFD_CELLS = [{"run": f"ct.f{i}", "speed": f"ct.s{i}", "running": f"ct.r{i}"} for i in (1, 2)]
+_STILL = {f"ct.{name}{i}": 0.0 for name in "fsr" for i in (1, 2)}
+
+COOLING_TOWER = Kind(
+    name="cooling_tower",
+    model=CoolingTower,
+    step=cooling_tower_step,
+    text=Text("冷却塔风机", "cooling-tower fans"),
+    every=0.5,
+    slot=Slot.CONTROL,
+    publishes=tower_points,
+    states=lambda model: _CELLS + _CELL_STATES * len(model.cells),
+    alarms=tower_alarms,
+    examples=(
+        Example(
+            "wet bulb 26 °C: the setpoint is 30 °C; at 33 °C both fans start at one speed",
+            {"leaving": "ct.leaving", "wet_bulb": "ct.wet", "cells": _VFD_CELLS},
+            (
+                (0.0, {**_STILL, "ct.leaving": 33.0, "ct.wet": 26.0},
+                 {"setpoint": 30.0, "ct.f1": 1.0, "ct.f2": 1.0, "ct.s1": 30.0, "ct.s2": 30.0}),
+                (0.5, {"ct.r1": 1.0, "ct.r2": 1.0}, {"ct.s1": 30.0, "ct.s2": 30.0}),
+                (1.0, {}, {"ct.s1": 30.0, "ct.s2": 30.0, "state": REGULATING}),
+                (1.5, {"ct.leaving": 34.0}, {"ct.s1": 30.5, "ct.s2": 30.5}),
+                (2.0, {"ct.leaving": 4.9}, {"ct.f1": 0.0, "ct.s2": 0.0, "state": FREEZE}),
+            ),
+            tolerance=0.2,
+        ),
+    ),
+)  # fmt: skip
