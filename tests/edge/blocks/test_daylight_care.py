@@ -185,6 +185,5 @@ def test_no_test_in_the_midnight_sun() -> None:
 
 def test_lamps_fade_with_their_hours_and_with_dirt() -> None:
     """The model's lamps give 70 % after 50 000 h of burning, and what the dirt lets through."""
-    lobby = Lobby(minute=0.0, level=100.0, clean=0.9)
-    lobby.lamps.hours = 50_000.0
+    lobby = Lobby(minute=0.0, level=100.0, clean=0.9, hours=50_000.0, l70=50_000.0)
     assert lobby.illuminance == pytest.approx(200.0 * 0.7 * 0.9)
