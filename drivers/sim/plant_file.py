@@ -29,7 +29,7 @@ from edge.schema.validate import Marks, did_you_mean, validate
 from edge.text import Text
 
 OURS = frozenset({"self", "dt", "active", "noise"})  # arguments that are no parameters of a plant
-STARTS = "run_at"
+STARTS, MINUTE = "run_at", "minute"
 
 
 class BehindPoint(Model):
@@ -74,8 +74,17 @@ class PlantFile:
     def __init__(self, plant: Plant, marks: Document, problems: list[Problem]) -> None:
         self.plant, self.marks, self.problems = plant, marks, problems
 
-    def rig(self, more: Mapping[str, Mapping[str, Any]], marks: Marks, needed: set[str]) -> Rig:
-        """The models, with `more` options that a scenario gives, and those `needed` by kind."""
+    def rig(
+        self,
+        more: Mapping[str, Mapping[str, Any]],
+        marks: Marks,
+        needed: set[str],
+        minute: float = 0.0,
+    ) -> Rig:
+        """The models, with `more` options that a scenario gives, and those `needed` by kind.
+
+        It is `minute` of the day where the sun shines and nobody says anything else.
+        """
         models: dict[str, Equipment] = {}
         for name in (*self.plant.models, *sorted(needed - self.plant.models.keys())):
             options = self.plant.models.get(name, {"model": name})
@@ -83,7 +92,7 @@ class PlantFile:
             if not isinstance(kind, str) or kind not in MODELS:
                 self._tell(("models", name, "model"), unknown(MODEL, str(kind), MODELS))
                 continue
-            made = self._make(name, options, more.get(name, {}), marks)
+            made = self._make(name, options, more.get(name, {}), marks, minute)
             if made is not None:
                 models[name] = made
         for name in sorted(more.keys() - {*self.plant.models, *needed}):
@@ -99,7 +108,12 @@ class PlantFile:
         return Rig(models, couplings=couplings)
 
     def _make(
-        self, name: str, options: Mapping[str, Any], more: Mapping[str, Any], marks: Marks
+        self,
+        name: str,
+        options: Mapping[str, Any],
+        more: Mapping[str, Any],
+        marks: Marks,
+        minute: float,
     ) -> Equipment | None:
         kind = options["model"]
         model = arguments(MODELS[kind], OURS)
@@ -113,7 +127,10 @@ class PlantFile:
         self.problems += problems
         if filled is None:
             return None
-        made = MODELS[kind](**given(filled))
+        own = given(filled)
+        if MINUTE in own and MINUTE not in filled.model_fields_set:
+            own[MINUTE] = minute
+        made = MODELS[kind](**own)
         if (starts := {**options, **more}.get(STARTS)) is not None:
             self._start(made, name, starts)
         return made

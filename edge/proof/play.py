@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,7 +23,7 @@ from edge.envelope import State as Answered
 from edge.hmi.view import Refused
 from edge.image.slots import Slot
 from edge.proof.acting import ACTS, FIELDS, Acting, whole
-from edge.proof.case import Scenario, Step
+from edge.proof.case import Given, Scenario, Step
 from edge.proof.seeing import WORDS, Seeing
 from edge.proof.sentence import Names, Sentence, parse_sentence
 from edge.proof.stage import Stage
@@ -74,8 +74,9 @@ class Played:
         self.failures: list[Failure] = []
         given = scenario.case.given
         self.stage = Stage(
-            scenario.site, state, self._now, drivers, equipment=given.equipment, marks=scenario
-        )
+            scenario.site, state, self._now, drivers, equipment=given.equipment, marks=scenario,
+            minute=_minute(given),
+        )  # fmt: skip
         start = datetime.fromisoformat(given.wall).replace(
             tzinfo=ZoneInfo(self.stage.site.timezone)
         )
@@ -170,6 +171,14 @@ class Played:
                 seen.append((text, _shown(sentence.value(look, words))))
         why = tuple(self.stage.controller.view.explain(point) for point in sentence.points)
         return Failure(mark, step.at, sentence.text, tuple(seen), why, note)
+
+
+def _minute(given: Given) -> float:
+    """Of the day, when the controller starts: `settle` before the scenario's wall time."""
+    begins = datetime.fromisoformat(given.wall) - timedelta(seconds=given.settle)
+    return (begins - begins.replace(hour=0, minute=0, second=0, microsecond=0)) / timedelta(
+        minutes=1
+    )
 
 
 def _shown(value: Any) -> str:

@@ -60,8 +60,9 @@ class Trace:
 
 class Stage:
     """`plant` is the file that says what stands behind a site's points; `equipment` are options of
-    its models, written at `marks`; `wall` is the site's wall clock in Unix seconds. `alone`: no
-    broker and no BMS is reached, and each uplink is as connected as `silence` says.
+    its models, written at `marks`; `wall` is the site's wall clock in Unix seconds and
+    `minute` that of the day at the start, for the sun. `alone`: no broker and no BMS is reached,
+    and each uplink is as connected as `silence` says.
 
     Raises `ConfigProblems`: what is wrong with the site, the plant or the options.
     """
@@ -76,6 +77,7 @@ class Stage:
         equipment: Mapping[str, Mapping[str, Any]] | None = None,
         marks: Marks | None = None,
         *,
+        minute: float = 0.0,
         alone: bool = True,
     ) -> None:
         self._wall, self._folder = wall, folder
@@ -89,7 +91,8 @@ class Stage:
         beside = self.site.file.with_name(PLANT) if plant is None else plant
         file = read_plant(beside)
         if not file.problems:
-            self.field.rig = file.rig(equipment or {}, marks or file.marks, _simulated(self.site))
+            needed = _simulated(self.site)
+            self.field.rig = file.rig(equipment or {}, marks or file.marks, needed, minute)
             self.field.cells.update(file.cells(self.field.rig, places(self.site)))
         if file.problems:
             raise ConfigProblems(file.problems)

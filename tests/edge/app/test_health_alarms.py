@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edge.proof.stage import Stage
 from tests.edge.app.test_trouble import play
-from tests.support.stage import Stage
 
 SITE = """
 site: {id: health, timezone: Asia/Shanghai}

@@ -10,8 +10,8 @@ from edge.driver import Write
 from edge.errors import DeviceTimeout, WrongDevice
 from edge.image import quality
 from edge.image.slots import Slot
+from edge.proof.virtual_loop import run_virtual
 from tests.edge.bus.line import WORD, Case, now
-from tests.support.virtual_loop import run_virtual
 
 REST = 60.0
 
