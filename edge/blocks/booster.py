@@ -100,6 +100,7 @@ from edge.blocks.pumps import (
     PUMP_STATES,
     RUNNING,
     SPEED,
+    STOPPED,
     TRIPPED,
     WANTED,
     adopt_pump,
@@ -338,6 +339,37 @@ BOOSTER = Kind(
                 (1.0, {"b.p1.fault": 1.0, "b.p1.running": 0.0},
                  {"b.p1.run": 0.0, "b.p2.run": 1.0, "b.p2.speed": 82.0, "pump1": TRIPPED}),
                 (1.5, {"b.p2.running": 1.0}, {"pump2": RUNNING, "running": 1.0}),
+            ),
+        ),
+        Example(
+            "of three pumps the one with the fewest hours starts (domain §1.17)",
+            {**_PUMP_OPTIONS, "pumps": [
+                {"run": f"b.p{i}.run", "speed": f"b.p{i}.speed", "running": f"b.p{i}.running",
+                 "hours": f"b.p{i}.hours"} for i in (1, 2, 3)
+            ]},
+            (
+                (
+                    0.0,
+                    {"booster.pressure": 0.4, "b.p1.running": 0.0, "b.p2.running": 0.0,
+                     "b.p3.running": 0.0, "b.p1.hours": 1205.5, "b.p2.hours": 1180.0,
+                     "b.p3.hours": 1190.2},
+                    {"b.p1.run": 0.0, "b.p2.run": 1.0, "b.p3.run": 0.0, "pump2": STOPPED,
+                     "running": 1.0},
+                ),
+                (0.5, {"b.p2.running": 1.0}, {"pump2": RUNNING, "pump1_hours": 1205.5}),
+            ),
+        ),
+        Example(
+            "proportional pressure (domain §1.10): 0.3438 MPa at 6 m³/h, 0.355 at 12",
+            {**_PUMP_OPTIONS, "pumps": ["b.p1"], "flow": "booster.flow", "friction": "0.06 MPa",
+             "design_flow": "24 m³/h"},
+            (
+                (0.0, {"booster.pressure": 0.34, "booster.flow": 6.0, "b.p1.run": 1.0,
+                       "b.p1.speed": 80.0, "b.p1.running": 1.0, "b.p1.fault": 0.0},
+                 {"setpoint": 0.34}),
+                (0.5, {}, {"setpoint": 0.34375}),
+                (1.0, {"booster.flow": 12.0}, {"setpoint": 0.35375}),
+                (1.5, {}, {"setpoint": 0.355}),
             ),
         ),
     ),
