@@ -49,6 +49,14 @@ class Field:
             for name, kind in table.items()
         }
 
+    def put(self, point: str, value: float) -> None:
+        """Command what stands behind a point. KeyError, ValueError: it does not take that."""
+        cell = self.cells[point]
+        if cell.model:
+            self.rig.write(cell.model, cell.variable, (value - cell.offset) / cell.scale)
+        else:
+            cell.value = value
+
     def _connect(
         self, kind: DriverKind, bus: Any, devices: Sequence[FieldDevice], polls: Sequence[Poll],
         host: Host,
@@ -85,8 +93,4 @@ class FieldDriver(InProcess):
             if not self._priorities or isnan(cell.rest):
                 return
             value = cell.rest
-        if cell.model:
-            raw = (value - cell.offset) / cell.scale
-            self._field.rig.write(cell.model, cell.variable, raw)
-        else:
-            cell.value = value
+        self._field.put(point.id, value)

@@ -12,11 +12,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
-from drivers.sim.rig import Rig
+from drivers.sim.field import Cell, Field
 from edge.blocks.kind import Kind
 from edge.events import Events
 from edge.image import quality
@@ -30,29 +30,17 @@ EARLY: Final = 1e-9  # s: rounding
 QUIET: Final = 1.0  # s: the longest time between two steps; timers are looked at that often
 
 
-class Bound(NamedTuple):
-    """What stands behind a field point: a variable of a model; `value = raw * scale + offset`."""
-
-    model: str
-    variable: str
-    scale: float = 1.0
-    offset: float = 0.0
-
-
-CELL: Final = Bound("", "")
-
-
 @dataclass(slots=True)
 class _Group:
     """All points that are read together, those of one model behind one another.
 
-    `takes` gives of each model in turn its variables. The last are cells, by `cells`.
+    `takes` gives of each model in turn its variables. The last have none: `alone`.
     """
 
     period: float
     at: Index
     takes: list[tuple[str, Callable[[Mapping[str, float]], tuple[float, ...]]]]
-    cells: list[str]
+    alone: list[Cell]
     scale: Floats
     offset: Floats
     low: Floats
@@ -73,8 +61,7 @@ class Tally:
 class Simulation:
     """A site, its equipment and a clock of its own. Deterministic: equal arguments, equal bits.
 
-    `bound` says what stands behind each field point; the others are cells, 0 or their default
-    until something is written or put there. `wall` is Unix time at the start.
+    `field` holds what stands behind the site's points; `wall` is Unix time at the start.
     """
 
     def __init__(
@@ -82,21 +69,19 @@ class Simulation:
         site: Site,
         kinds: Mapping[str, Kind],
         run: Run,
-        rig: Rig,
-        bound: Mapping[str, Bound],
+        field: Field,
         *,
         wall: float,
         prepared: Callable[[Scan], Scan] = lambda scan: scan,
     ) -> None:
-        self.site, self.rig, self.wall = site, rig, wall
+        self.site, self.field, self.wall = site, field, wall
         self.programs = compile_site(site, kinds)
         self.events = Events(site.language, quiet=True)
         self.scan = prepared(_Scan(site, kinds, self.programs, run, self.events))
         self.scan.cold_for = site.startup_delay
         self.now = 0.0
         self.tally = Tally()
-        self._bound = bound
-        self.cells: dict[str, float] = {}
+        self._priorities = {bus.id for bus in site.buses if bus.kind.priorities}
         self._due = self._listen()
         self._on: dict[str, bool] = {}
 
@@ -124,20 +109,18 @@ class Simulation:
     def _group(self, period: float, points: list[Point]) -> _Group:
         by_model: dict[str, list[Point]] = {}
         for point in points:
-            source = self._bound.get(point.id)
-            by_model.setdefault(source.model if source else "", []).append(point)
-        cells = by_model.pop("", [])
-        self.cells |= {point.id: _begins(point) for point in cells}
+            by_model.setdefault(self.field.cells[point.id].model, []).append(point)
+        alone = by_model.pop("", [])
         takes = [
-            (model, _taker([self._bound[point.id].variable for point in mine]))
+            (model, _taker([self.field.cells[point.id].variable for point in mine]))
             for model, mine in by_model.items()
         ]
-        order = [point for mine in by_model.values() for point in mine] + cells
-        sources = [self._bound.get(point.id, CELL) for point in order]
+        order = [point for mine in by_model.values() for point in mine] + alone
+        behind = [self.field.cells[point.id] for point in order]
         return _Group(
             period, np.asarray([self.scan.index[p.id] for p in order], np.int32), takes,
-            [point.id for point in cells], np.asarray([s.scale for s in sources]),
-            np.asarray([s.offset for s in sources]), np.asarray([p.low for p in order]),
+            [self.field.cells[point.id] for point in alone], np.asarray([c.scale for c in behind]),
+            np.asarray([c.offset for c in behind]), np.asarray([p.low for p in order]),
             np.asarray([p.high for p in order]),
             np.full(len(order), quality.SIMULATED, np.uint16),
         )  # fmt: skip
@@ -147,7 +130,7 @@ class Simulation:
         due = self._due
         moment = min(due[0][0] if due else math.inf, self.now + QUIET, until)
         self.now = moment
-        self.rig.advance_to(moment)
+        self.field.rig.advance_to(moment)
         while due and due[0][0] <= moment + EARLY:
             at, number, group = due[0]
             self._read(group, moment)
@@ -157,8 +140,8 @@ class Simulation:
     def _read(self, group: _Group, now: float) -> None:
         raw: list[float] = []
         for model, take in group.takes:
-            raw += take(self.rig.shown(model))
-        raw += [self.cells[point] for point in group.cells]
+            raw += take(self.field.rig.shown(model))
+        raw += [cell.value for cell in group.alone]
         values = np.asarray(raw) * group.scale + group.offset
         well = (values >= group.low) & (values <= group.high)
         wrong = not well.all()
@@ -174,16 +157,13 @@ class Simulation:
         tally.steps += 1
         if outcome.transitions:
             tally.transitions += outcome.transitions
-        for _, write in outcome.writes:
+        for bus, write in outcome.writes:
             if math.isnan(write.value):
+                if bus in self._priorities:
+                    self.field.put(write.point, self.field.cells[write.point].rest)
                 continue
             self._count(write.point, write.value)
-            source = self._bound.get(write.point)
-            if source is None:
-                self.cells[write.point] = write.value
-            else:
-                raw = (write.value - source.offset) / source.scale
-                self.rig.write(source.model, source.variable, raw)
+            self.field.put(write.point, write.value)
             self.scan.written(write, self.now)
 
     def _count(self, point: str, value: float) -> None:
@@ -205,10 +185,3 @@ def _taker(names: list[str]) -> Callable[[Mapping[str, float]], tuple[float, ...
     if len(names) == 1:
         return lambda shown: (shown[names[0]],)
     return itemgetter(*names)
-
-
-def _begins(point: Point) -> float:
-    """What a cell shows before anything is put there."""
-    if point.output is None or math.isnan(point.output.default):
-        return 0.0
-    return point.output.default

@@ -12,7 +12,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,27 +20,24 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from drivers.sim.field import Field
-from drivers.sim.plant_file import MODEL, Place, read_plant, unknown
+from drivers.sim.plant_file import MODEL, unknown
 from edge.app import build
 from edge.app.controller import Controller
-from edge.blocks import KINDS
 from edge.clock import Clock
-from edge.driver import DriverKind, FieldPoint
+from edge.driver import DriverKind
 from edge.envelope import NO_DEVICE
 from edge.errors import Unusable
 from edge.image import quality
 from edge.image.slots import Slot
+from edge.proof.setting import setting
 from edge.rules.program import Program
 from edge.schema.model import Refusal
 from edge.schema.units import parse_quantity
 from edge.schema.validate import Marks
-from edge.site.load import ConfigProblems, load_site
-from edge.site.site import Point, Role, Site
+from edge.site.site import Point, Role
 from edge.text import Text
 from edge.uplink.session import Received
 
-PLANT = "plant.yaml"
 START_LIMIT = 5.0  # virtual seconds until the first scan
 
 
@@ -83,19 +80,9 @@ class Stage:
         self._wall, self._folder = wall, folder
         self.trusted = True  # whether the wall clock is synchronised
         self._ahead = 0.0  # s by which somebody has set it
-        self.field = Field()
+        found = setting(site, drivers, plant, equipment, marks, minute, alone=alone)
+        self.site, self.field, self.uplinks = found.site, found.field, found.uplinks
         self.line = self.field.line
-        loaded = load_site(site, self.field.drivers(drivers), KINDS)
-        self.uplinks = frozenset(uplink.id for uplink in loaded.uplinks if alone)
-        self.site: Site = replace(loaded, uplinks=(), bms=None) if alone else loaded
-        beside = self.site.file.with_name(PLANT) if plant is None else plant
-        file = read_plant(beside)
-        if not file.problems:
-            needed = _simulated(self.site)
-            self.field.rig = file.rig(equipment or {}, marks or file.marks, needed, minute)
-            self.field.cells.update(file.cells(self.field.rig, places(self.site)))
-        if file.problems:
-            raise ConfigProblems(file.problems)
         self.rig = self.field.rig
         self.index = self.site.index()
         self.trace = Trace()
@@ -299,26 +286,3 @@ class Stage:
         """The records of one kind, oldest first, as they stand on the medium."""
         records = await self.controller.journal.records()
         return [json.loads(record.data) for record in records if record.kind == kind]
-
-
-def places(site: Site) -> dict[str, dict[str, Place]]:
-    """The points of a site's real devices, by device and name, as a plant file sees them."""
-    index = site.index()
-    return {
-        device.id: {
-            point.id.removeprefix(f"{device.id}."): _place(site.points[index[point.id]], point)
-            for point in device.points
-        }
-        for bus in site.buses if not bus.kind.simulated for device in bus.devices
-    }  # fmt: skip
-
-
-def _place(point: Point, field: FieldPoint) -> Place:
-    value = point.output.default if point.output is not None else math.nan
-    if math.isnan(value) and not point.unit:
-        value = 0.0
-    return Place(point.unit, field.readable, field.writable, value)
-
-
-def _simulated(site: Site) -> set[str]:
-    return {d.config.model for b in site.buses if b.kind.simulated for d in b.devices}
