@@ -240,7 +240,7 @@ class Commands:
                 self._proceed(hold, State.VERIFIED, wall)
         elif math.isnan(hold.wins):
             self._await_slot(hold, subject, request, now, wall)
-        elif not self._waits(hold, now, wall):
+        else:
             self._await_proof(hold, subject, now, wall)
 
     def _await_slot(
@@ -290,6 +290,8 @@ class Commands:
         there = abs(seen - hold.value) <= max(output.tolerance, 1e-9)
         if there and independent and hold.moved(seen):
             self._proceed(hold, State.VERIFIED, wall)
+            return
+        if self._waits(hold, now, wall):
             return
         if there and not independent:
             if now - hold.wins >= output.settle:

@@ -673,3 +673,12 @@ def test_a_waiting_command_goes_on_after_a_restart() -> None:
     successor.wait(200)
     successor.run(5)
     assert successor.course(answer.id)[-1] == "TIMEOUT WRITE_INTERVAL"
+
+
+def test_what_is_proven_needs_no_further_write() -> None:
+    """A ramp's last step still waits while the valve is near enough: it is verified."""
+    plant = Plant()
+    plant.commands._turn = lambda _point, now: Turn(now + 1.0, "WRITE_INTERVAL", waiting=True)
+    plant.remote()
+    plant.run(30)
+    assert plant.course("c1") == ["RECEIVED", "ACCEPTED", "EXECUTING", "VERIFIED"]
