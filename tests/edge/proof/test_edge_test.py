@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from drivers.sim.models import MODELS
+from drivers.sim.plant_file import OURS
+from edge.schema.arguments import arguments, given
+
 ROOT = Path(__file__).parents[3]
 DEMO = ROOT / "config" / "demo"
 
@@ -172,3 +176,10 @@ def test_exit_codes_tell_mistakes_apart(tmp_path: Path) -> None:
     assert 'site.test.yaml:10:13 scenarios.rising.steps[2].then[0]: no point "smup.run"' in (
         done.stdout
     )
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_plant_file_can_give_every_model_its_parameters(kind: str) -> None:
+    """The arguments of each are of types that YAML has, and its defaults are accepted."""
+    model = arguments(MODELS[kind], OURS)
+    assert isinstance(MODELS[kind](**given(model.model_validate({}))).readings(), dict)
