@@ -36,8 +36,9 @@ from pyModbusTCP.client import ModbusClient
 
 from bench.rig import keep_to
 from drivers.modbus import MODBUS
+from drivers.modbus.driver import ModbusDriver
 from edge.bus.host import BusHost
-from edge.driver import FieldDevice, FieldPoint
+from edge.driver import FieldDevice, FieldPoint, Poll, Sample
 
 REGISTERS = 100
 WARM = 0.2  # seconds before it counts
@@ -109,16 +110,31 @@ async def ours(port: int, connections: int, measure: Measure) -> None:
     polls = MODBUS.plan(bus, device)
     assert len(polls) == 1
     async with AsyncExitStack() as stack:
-        asks = []
+        drivers: list[ModbusDriver] = []
         for _ in range(connections):
-            driver = await stack.enter_async_context(
-                MODBUS.connect(bus, (device,), polls, BusHost())
-            )
-            asks.append(lambda driver=driver: driver.read(polls[0]))
-        sample = await asks[0]()
-        assert len(sample.values) == REGISTERS
-        assert not sample.quality.any()
-        await _rounds(asks, measure)
+            driver = MODBUS.connect(bus, (device,), polls, BusHost())
+            drivers.append(await stack.enter_async_context(driver))
+            sample = await drivers[-1].read(polls[0])
+            assert len(sample.values) == REGISTERS
+            assert not sample.quality.any()
+        async with asyncio.TaskGroup() as group:
+            for driver in drivers:
+                group.create_task(_read_on(driver, polls[0], measure))
+
+
+async def _read_on(driver: ModbusDriver, poll: Poll, measure: Measure) -> None:
+    """What the task of one bus does while polls are due."""
+    seen = 0
+
+    def following(_sample: Sample) -> Poll | None:
+        nonlocal seen
+        seen += 1
+        if seen % EVERY:
+            return poll
+        measure.requests += EVERY
+        return None if measure.over() else poll
+
+    assert await driver.read_on(poll, following) is None
 
 
 class Bare(asyncio.Protocol):

@@ -151,6 +151,27 @@ class Driver(Protocol):
         ...
 
 
+Following = Callable[[Sample], Poll | None]
+"""Takes the sample of a poll at once and says which poll is read next, None for none."""
+
+
+@runtime_checkable
+class ReadsOn(Protocol):
+    """What a driver may be able to do beside: begin the next poll as soon as an answer is there.
+
+    Between answer and next poll nobody who waits has to wake up, which is most of what a poll costs
+    where thousands are read a second.
+    """
+
+    def read_on(self, poll: Poll, following: Following) -> Awaitable[Poll | None]:
+        """Read `poll`, hand its sample to `following`, and go on with the poll that this returns.
+
+        Ends with the poll that it cannot go on with, which is not begun yet, or with None when
+        there is none. Raises as `read` does, for the poll that it has come to.
+        """
+        ...
+
+
 @runtime_checkable
 class Identifying(Protocol):
     """What a driver may be able to do beside: let a device say what it is, for a person."""

@@ -32,6 +32,8 @@ _SHAPES: Final[dict[Type, tuple[int, str]]] = {
     "f32": (2, "f4"), "f64": (4, "f8"), "bcd16": (1, "u2"), "bcd32": (2, "u4"),
     "mod10k": (2, "u4"),
 }  # fmt: skip
+_WIRE: Final = {shape: np.dtype(">" + shape) for _, shape in _SHAPES.values()}
+_Straight = tuple[Floats, np.dtype[Any], int, int]  # where to, from what, how many, from where on
 _PLAIN: Final = frozenset({"u16", "enum", "i16", "u32", "i32", "u64", "i64", "f32", "f64"})
 _DECIMAL: Final = {"bcd16": 9_999, "bcd32": 99_999_999, "mod10k": 99_999_999}
 _LARGEST: Final = float(np.finfo(np.float64).max)
@@ -80,8 +82,13 @@ class Decoder:
 
     One gather brings the bytes of all cells into order, then each group of equal type is cast at
     once. `values` and `quality` are overwritten by the next `decode`; they are the arrays
-    `into`, when given.
+    `into`, when given. Where all are numbers that need nothing but their type, `_straight` is how.
     """
+
+    __slots__ = (
+        "_answer", "_as_sent", "_below", "_clean", "_groups", "_high", "_low", "_offset",
+        "_possible", "_scale", "_straight", "quality", "values",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -105,13 +112,21 @@ class Decoder:
         self._groups = [_BitGroup(cells, start)] if bits else _register_groups(cells, start)
         changes = (self._scale, self._offset, self._low, self._high)
         self._as_sent = all(change is None for change in changes)
+        self._straight = None
+        if self._as_sent and len(self._groups) == 1:
+            self._straight = self._groups[0].straight(self.values)
 
-    def decode(self, pdu: bytes) -> None:
-        """Fill `values` and `quality` from an answer for which `answers` holds.
+    def decode(self, data: bytes, at: int = 0) -> None:
+        """Fill `values` and `quality` from the answer at `at` of `data`; `answers` holds for it.
 
         NaN, infinity, wrong digits and what lies outside `low` to `high` become RANGE, sentinels
         SENSOR; where there is no number, the value is NaN.
         """
+        if self._straight is not None and self._clean:
+            values, wire, count, start = self._straight
+            values[...] = np.frombuffer(data, wire, count, at + start)
+            return
+        pdu = data[at:]
         if pdu == self._answer:  # most answers repeat the one before
             return
         if len(pdu) != len(self._answer):
@@ -268,7 +283,7 @@ class _Group:
         self._count = len(cells)
         in_line = all(c.at == cells[0].at + i * count for i, c in enumerate(cells))
         if in_line and all(c.order == "ABCD" for c in cells):
-            self._wire = np.dtype(">" + self._shape)
+            self._wire = _WIRE[self._shape]
         index = [2 + 2 * (c.at - start) + p for c in cells for p in wire_places(2 * count, c.order)]
         self._index = np.array(index, np.intp)
         self._scratch = np.zeros(len(index), np.uint8)
@@ -295,6 +310,12 @@ class _Group:
             self._raw = np.frombuffer(answer, self._wire, self._count, self._start)
         self._values = values
         self._mine = values[self._where] if isinstance(self._where, slice) else None
+
+    def straight(self, values: Floats) -> _Straight | None:
+        """How an answer becomes `values`, which are those of this group, in one step."""
+        if self._wire is None or self._sentinel or not self._plain or self._shape[0] == "f":
+            return None
+        return values, self._wire, self._count, self._start
 
     def fill(self) -> NDArray[np.intp] | None:
         """Write the raw numbers and return the places in the values that hold a sentinel."""
@@ -331,6 +352,9 @@ class _BitGroup:
     def __init__(self, cells: Sequence[Cell], start: int) -> None:
         self._bytes = np.array([2 + (c.at - start) // 8 for c in cells], np.intp)
         self._shift = np.array([(c.at - start) % 8 for c in cells], np.uint8)
+
+    def straight(self, _values: Floats) -> None:
+        """Bits are taken out of bytes."""
 
     def look(self, answer: bytearray, values: Floats) -> None:
         """As `_Group.look`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -21,12 +21,12 @@ from drivers.modbus.device import Device
 from drivers.modbus.dividing import read_parts
 from drivers.modbus.exceptions import DIVIDES
 from drivers.modbus.identity import said
-from drivers.modbus.link import Link, TcpLink
+from drivers.modbus.link import Link, TcpLink, frame
 from drivers.modbus.media import open_link
 from drivers.modbus.parts import Reading
 from drivers.modbus.plan import Block, Unit, unit_of
 from drivers.modbus.writing import holds_spot, read_raw, write_spot
-from edge.driver import FieldDevice, Host, Poll, Sample, Write
+from edge.driver import FieldDevice, Following, Host, Poll, Sample, Write
 from edge.errors import DeviceRefused, DeviceTimeout, DriverError, LinkDown, NotYet
 from edge.text import Text
 
@@ -39,9 +39,7 @@ class ModbusDriver:
     ) -> None:
         self._bus = bus
         self._link: Link | None = None
-        # Polls that one request reads whole: what is done thousands of times a second is made ready
-        # once, with no task between the answer and its values.
-        self._whole: dict[Block, Callable[[], Awaitable[Sample]]] = {}
+        self._tcp: TcpLink | None = None  # the same, where it can read on
         self._free_at = -math.inf  # loop time before which nothing may be sent
         self._readings: dict[Block, Reading] = {p.request: Reading(p.request) for p in polls}
         self._devices: dict[str, Device] = {}
@@ -56,6 +54,7 @@ class ModbusDriver:
     async def __aenter__(self) -> Self:
         if self._link is None:
             self._link = await open_link(self._bus)
+            self._tcp = self._link if isinstance(self._link, TcpLink) else None
             self._free_at = asyncio.get_running_loop().time() + self._bus.settle
         return self
 
@@ -65,18 +64,28 @@ class ModbusDriver:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        link, self._link = self._link, None
-        self._whole.clear()
+        link, self._link, self._tcp = self._link, None, None
         if link is not None:
             await link.close()
 
-    def read(self, poll: Poll) -> Awaitable[Sample]:
+    async def read(self, poll: Poll) -> Sample:
         """Read one poll. What the device refuses inside it is left out and becomes CONFIG.
 
         The sample is the same object at each read of a poll, with new content.
         """
-        ask = self._whole.get(poll.request)
-        return self._read(poll) if ask is None else ask()
+        samples: list[Sample] = []
+        await self.read_on(poll, samples.append)
+        return samples[0]
+
+    def read_on(self, poll: Poll, following: Following) -> Awaitable[Poll | None]:
+        """Goes on from one poll to the next where each is read whole by one request over TCP."""
+        ready = self._tcp.polls.get(poll.request) if self._tcp is not None else None
+        if self._tcp is None or ready is None:
+            return self._read_one(poll, following)
+        return self._tcp.read_on(ready, following)
+
+    async def _read_one(self, poll: Poll, following: Following) -> Poll | None:
+        return following(await self._read(poll))
 
     async def _read(self, poll: Poll) -> Sample:
         device, reading = await self._meet(poll.device), self._readings[poll.request]
@@ -90,8 +99,8 @@ class ModbusDriver:
                 raise
             return await self._read_parts(poll)
         part.decoder.decode(answer)
-        if isinstance(self._link, TcpLink) and device.contact is None and not self._paced:
-            self._whole[poll.request] = self._link.prepared(
+        if self._tcp is not None and device.contact is None and not self._paced:
+            self._tcp.polls[poll.request] = frame(
                 device.unit.number, part.request, device.unit.timeout,
                 reading.sample, part.decoder.decode, partial(self._failed, poll),
             )  # fmt: skip
@@ -111,7 +120,8 @@ class ModbusDriver:
         part = reading.parts[0]
         if error.code not in DIVIDES or not part.halves():
             return False
-        self._whole.pop(poll.request, None)
+        if self._tcp is not None:
+            self._tcp.polls.pop(poll.request, None)
         reading.refuse(part, error.code, _now())
         return True
 

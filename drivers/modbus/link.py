@@ -11,15 +11,14 @@ import math
 import socket
 import ssl
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final, cast
 
 from drivers.modbus import mbap
 from drivers.modbus.exceptions import refused
 from drivers.modbus.pdu import Request, answers, refusal
-from edge.driver import Sample
+from edge.driver import Following, Poll, Sample
 from edge.errors import BadAnswer, DeviceTimeout, DriverError, LinkDown
 from edge.text import Text
 
@@ -35,6 +34,11 @@ class Link(asyncio.Protocol):
 
     One timer serves all requests: it is moved on when it fires, not set and cancelled for each.
     """
+
+    __slots__ = (
+        "_closed", "_down", "_ended", "_excused", "_heard", "_loop", "_silent", "_strikes", "_time",
+        "_timer", "_timer_at", "_transport", "late", "peer", "wrong",
+    )  # fmt: skip
 
     def __init__(self, peer: str) -> None:
         self.peer = peer
@@ -132,39 +136,49 @@ class Link(asyncio.Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Framed:
+class Framed:
     """A request to one unit, ready but for its transaction: what follows that in the frame, how the
     frame of its answer goes on after the transaction, and how long that frame is.
 
-    The answer of a poll is handed to `decode` as it comes, and whoever waits gets `sample`; what
-    went wrong is what `failed` makes of it.
+    The answer of a poll is brought into `sample` by `decode`; what went wrong is what `failed`
+    makes of it.
     """
 
     unit: int
     request: Request
+    timeout: float
     tail: bytes
     begins: bytes
     size: int
     sample: Sample | None
-    decode: Callable[[bytes], None]
+    decode: Callable[[bytes, int], None]
     failed: Callable[[DriverError], DriverError]
 
 
-def _frame(
+def frame(
     unit: int,
     request: Request,
+    timeout: float,
     sample: Sample | None = None,
-    decode: Callable[[bytes], None] = lambda _pdu: None,
+    decode: Callable[[bytes, int], None] = lambda _data, _at: None,
     failed: Callable[[DriverError], DriverError] = lambda error: error,
-) -> _Framed:
+) -> Framed:
+    """A request made ready; with `sample` and what goes with it a poll's."""
     tail = mbap.wrap(0, unit, request.pdu)[2:]
     begins = mbap.HEADER.pack(0, 0, request.size + 1, unit)[2:] + request.head
     size = request.size + mbap.HEADER.size
-    return _Framed(unit, request, tail, begins, size, sample, decode, failed)
+    return Framed(unit, request, timeout, tail, begins, size, sample, decode, failed)
 
 
-_Asked = tuple[asyncio.Future[Any], _Framed, float, float]
-"""Who waits and for what, until when (loop time), and how long that was."""
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """Who waits, for what, and until when (loop time). `following` is there for polls."""
+
+    transaction: bytes
+    future: asyncio.Future[Any]
+    framed: Framed
+    following: Following | None
+    deadline: float
 
 
 class TcpLink(Link):
@@ -172,74 +186,72 @@ class TcpLink(Link):
 
     An answer counts only when transaction, unit, function and length are those of its request; all
     others are dropped. What does not match fails the request whose transaction it names, no other.
+    `polls` are those that `read_on` knows, by `Poll.request`.
     """
+
+    __slots__ = ("_asked", "_pipeline", "_stream", "_transaction", "_write", "polls")
 
     def __init__(self, peer: str, pipeline: int = 1) -> None:
         super().__init__(peer)
+        self.polls: dict[object, Framed] = {}
         self._pipeline = pipeline
         self._stream = mbap.Unwrapper()
         self._transaction = 0
-        self._asked: dict[bytes, _Asked] = {}  # by transaction, as it stands in the frame
-        self._new_future = self._loop.create_future
+        self._asked: list[_Asked] = []
         self._write: Callable[[bytes], None] = _not_open
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._write = cast(asyncio.Transport, transport).write
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and not isinstance(exc, OSError):  # a bug of ours, in `data_received`
+            for asked in self._waiting():
+                asked.future.set_exception(exc)
+        super().connection_lost(exc)
+
     def ask(self, unit: int, request: Request, timeout: float) -> asyncio.Future[bytes]:
-        return self._send(_frame(unit, request), timeout)
+        return self._ask(frame(unit, request, timeout), None)
 
-    def prepared(
-        self,
-        unit: int,
-        request: Request,
-        timeout: float,
-        sample: Sample,
-        decode: Callable[[bytes], None],
-        failed: Callable[[DriverError], DriverError],
-    ) -> Callable[[], Awaitable[Sample]]:
-        """`ask` for a poll, again and again: no task has to wake up before its answer is decoded.
+    def read_on(self, poll: Framed, following: Following) -> asyncio.Future[Poll | None]:
+        """As `edge.driver.ReadsOn`: no task has to wake up between an answer and the next poll.
 
-        `decode` takes an answer that satisfies `answers`, and whoever waits gets `sample`; instead
-        of a time-out, a refusal or a bad answer he gets what `failed` makes of it.
+        Goes on with what is in `polls`.
         """
-        return partial(self._send, _frame(unit, request, sample, decode, failed), timeout)
+        return self._ask(poll, following)
 
-    def _send(self, framed: _Framed, timeout: float) -> asyncio.Future[Any]:
+    def _ask(self, framed: Framed, following: Following | None) -> asyncio.Future[Any]:
         if self._down is not None:
             raise LinkDown(self._down.reason)
-        self._transaction = transaction = self._transaction % 0xFFFF + 1
-        key = transaction.to_bytes(2, "big")
-        asked, future, deadline = self._asked, self._new_future(), self._time() + timeout
-        if len(asked) > self._pipeline:
+        asked = _Asked(b"", self._loop.create_future(), framed, following, math.inf)
+        if len(self._asked) >= self._pipeline:
             self._forget_cancelled()
-        asked[key] = (future, framed, deadline, timeout)
+        self._send(asked)
+        self._asked.append(asked)
+        return asked.future
+
+    def _send(self, asked: _Asked) -> None:
+        framed = asked.framed
+        self._transaction = transaction = self._transaction % 0xFFFF + 1
+        asked.transaction = key = transaction.to_bytes(2, "big")
+        asked.deadline = deadline = self._time() + framed.timeout
         self._write(key + framed.tail)
         if self._timer_at > deadline:
             self._set_timer(deadline)
-        return future
 
     def data_received(self, data: bytes) -> None:
         self._silent = 0
-        asked = self._asked.pop(data[:2], None)
-        if asked is not None:
-            future, framed, _, _ = asked
+        for asked in self._asked:
+            framed = asked.framed
             if (  # the usual case: one whole answer and nothing else
-                data.startswith(framed.begins, 2)
+                data.startswith(asked.transaction)
+                and data.startswith(framed.begins, 2)
                 and len(data) == framed.size
                 and not self._stream.rest
-                and not future.done()
+                and not asked.future.done()
             ):
-                self._strikes = 0
-                if framed.sample is None:
-                    self._heard.add(framed.unit)
-                    future.set_result(data[7:])
-                else:
-                    framed.decode(data[7:])
-                    future.set_result(framed.sample)
+                self._answered(asked, data, mbap.HEADER.size)
                 return
-            self._asked[data[:2]] = asked
         try:
             frames = self._stream.feed(data)
         except mbap.Garbled:
@@ -249,60 +261,84 @@ class TcpLink(Link):
         for frame in frames:
             self._take(frame)
 
+    def _answered(self, asked: _Asked, data: bytes, at: int) -> None:
+        """Take an answer that is as it should be, `data` from `at` on; after a poll's, ask on.
+
+        Nobody is forgotten before all went well: what fails here is told to who waits
+        (`connection_lost`).
+        """
+        self._strikes = 0
+        framed, following = asked.framed, asked.following
+        if following is None or framed.sample is None:
+            self._heard.add(framed.unit)
+            asked.future.set_result(data[at:])
+            self._asked.remove(asked)
+            return
+        framed.decode(data, at)
+        poll = following(framed.sample)
+        ready = self.polls.get(poll.request) if poll is not None else None
+        if ready is None:
+            asked.future.set_result(poll)
+            self._asked.remove(asked)
+        else:
+            asked.framed = ready
+            self._send(asked)
+
     def _take(self, frame: mbap.Frame) -> None:
-        asked = self._asked.pop(frame.transaction.to_bytes(2, "big"), None)
-        if asked is None or asked[0].done():
+        key = frame.transaction.to_bytes(2, "big")
+        asked = next((asked for asked in self._asked if asked.transaction == key), None)
+        if asked is None or asked.future.done():
             if (self._transaction - frame.transaction) & 0xFFFF < LATE:
                 self.late += 1
             else:
                 self._strike()
             return
-        future, framed, _, _ = asked
-        unit, request = framed.unit, framed.request
+        unit, request = asked.framed.unit, asked.framed.request
         if frame.unit == unit:
             self._heard.add(unit)
             if answers(request, frame.pdu):
-                self._strikes = 0
-                framed.decode(frame.pdu)
-                future.set_result(frame.pdu if framed.sample is None else framed.sample)
+                self._answered(asked, frame.pdu, 0)
                 return
-            code = refusal(request, frame.pdu)
-            if code is not None:
-                self._strikes = 0
-                future.set_exception(framed.failed(refused(unit, code)))
-                return
+        self._asked.remove(asked)
+        code = refusal(request, frame.pdu) if frame.unit == unit else None
+        if code is not None:
+            self._strikes = 0
+            asked.future.set_exception(asked.framed.failed(refused(unit, code)))
+            return
         bad = BadAnswer(mismatch(unit, request, frame.unit, frame.pdu))
-        future.set_exception(framed.failed(bad))
+        asked.future.set_exception(asked.framed.failed(bad))
         self._strike()
 
     def _on_timer(self) -> None:
         now, following = self._time(), math.inf
         self._forget_cancelled()
-        for key, (future, framed, deadline, timeout) in list(self._asked.items()):
-            if deadline > now:
-                following = min(following, deadline)
+        for asked in list(self._asked):
+            if asked.deadline > now:
+                following = min(following, asked.deadline)
                 continue
+            framed = asked.framed
             self._silent += framed.unit in self._heard
             if self._silent >= SILENCE * self._pipeline:
                 self._drop(silent(self.peer, self._silent))
                 return
-            del self._asked[key]
-            late = DeviceTimeout(no_answer(framed.unit, self.peer, timeout))
-            future.set_exception(framed.failed(late))
+            self._asked.remove(asked)
+            late = DeviceTimeout(no_answer(framed.unit, self.peer, framed.timeout))
+            asked.future.set_exception(framed.failed(late))
             if self._stream.rest:  # half a frame, which would swallow what comes next
                 self._strike()
         if following < math.inf:
             self._set_timer(following)
 
+    def _waiting(self) -> Iterator[_Asked]:
+        return (asked for asked in self._asked if not asked.future.done())
+
     def _forget_cancelled(self) -> None:
-        for key in [key for key, asked in self._asked.items() if asked[0].done()]:
-            del self._asked[key]
+        self._asked = list(self._waiting())
 
     def _fail(self, error: LinkDown) -> None:
-        asked, self._asked = self._asked, {}
-        for future, *_ in asked.values():
-            if not future.done():
-                future.set_exception(LinkDown(error.reason))
+        for asked in self._waiting():
+            asked.future.set_exception(LinkDown(error.reason))
+        self._asked.clear()
 
 
 def _watch_for_dead_peer(sock: socket.socket | None) -> None:

@@ -34,6 +34,8 @@ def wrap(transaction: int, unit: int, pdu: bytes) -> bytes:
 class Unwrapper:
     """Cuts frames out of a stream however it was divided; keeps less than one frame in `rest`."""
 
+    __slots__ = ("rest",)
+
     def __init__(self) -> None:
         self.rest = b""
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge.bus.runner import BusRunner, spread
 from edge.clock import Clock
-from edge.driver import DriverKind, FieldDevice, Poll, Sample, Write
+from edge.driver import DriverKind, FieldDevice, Following, Poll, Sample, Write
 from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, DriverError, LinkDown
 from edge.events import Events
 from edge.image.slots import Slot
@@ -108,6 +108,12 @@ class FakeLine:
         await self._answer(poll.device)
         values = [self.held.get(point, now()) for point in poll.points]
         return Sample(np.asarray(values), np.zeros(len(values), np.uint16))
+
+    async def read_on(self, poll: Poll, following: Following) -> Poll | None:
+        going: Poll | None = poll
+        while going is not None:
+            going = following(await self.read(going))
+        return going
 
     async def write(self, writes: Sequence[Write]) -> None:
         for write in writes:
