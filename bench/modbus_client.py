@@ -5,7 +5,8 @@
 Reads `PORT CONNECTIONS SECONDS` lines and answers each with a JSON line: CPU seconds of this
 process (user and system, all threads), requests answered and seconds on the clock. KIND is
 
-    ours        `drivers.modbus` by the driver port, with decode into values and quality
+    ours        `drivers.modbus` by the driver port, with decode into values and quality; as the
+                bus task does, it reads on from answer to answer
     bare        an asyncio protocol that trusts what it gets and decodes into an array: the floor
     pymodbus    its asyncio client; its values stay a list of ints
     pymodbus on asyncio's own loop

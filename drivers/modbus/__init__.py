@@ -1,6 +1,7 @@
 """Modbus over TCP, TLS and serial lines: the entry of the driver. README.md lists its parts."""
 
-from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig
+from drivers.modbus.bus import BusConfig
+from drivers.modbus.config import DeviceConfig, PointConfig
 from drivers.modbus.driver import connect, vector
 from drivers.modbus.knowledge import learned
 from drivers.modbus.plan import check, cost, plan

@@ -313,7 +313,7 @@ class _Group:
 
     def straight(self, values: Floats) -> _Straight | None:
         """How an answer becomes `values`, which are those of this group, in one step."""
-        if self._wire is None or self._sentinel or not self._plain or self._shape[0] == "f":
+        if self._wire is None or self._sentinel or not self._plain:
             return None
         return values, self._wire, self._count, self._start
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from drivers.modbus import pdu
-from drivers.modbus.config import BusConfig, DeviceConfig
+from drivers.modbus.bus import BusConfig
+from drivers.modbus.config import DeviceConfig
 from drivers.modbus.contact import Contact
 from drivers.modbus.exceptions import MEMORY
 from drivers.modbus.knowledge import Knowledge

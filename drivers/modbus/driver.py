@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from drivers.modbus import pdu
+from drivers.modbus.bus import BusConfig
 from drivers.modbus.codec import Cell, decode_one
-from drivers.modbus.config import BusConfig, PointConfig
+from drivers.modbus.config import PointConfig
 from drivers.modbus.device import Device
 from drivers.modbus.dividing import read_parts
 from drivers.modbus.exceptions import DIVIDES

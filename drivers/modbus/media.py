@@ -12,7 +12,7 @@ import socket
 import ssl
 from typing import Final
 
-from drivers.modbus.config import PORT, PORT_TLS, BusConfig, TlsConfig, split_address
+from drivers.modbus.bus import PORT, PORT_TLS, BusConfig, TlsConfig, split_address
 from drivers.modbus.line import RtuLink
 from drivers.modbus.link import Link, TcpLink
 from drivers.modbus.port import open_serial

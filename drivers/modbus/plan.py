@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from drivers.modbus import pdu, rtu
+from drivers.modbus.bus import BusConfig
 from drivers.modbus.codec import Cell
-from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig, Table
+from drivers.modbus.config import DeviceConfig, PointConfig, Table
 from edge.driver import FieldDevice, FieldPoint, Poll
 from edge.text import Text
 

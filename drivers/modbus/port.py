@@ -17,7 +17,7 @@ import serial
 from serial.rs485 import RS485Settings
 from serial.tools import list_ports
 
-from drivers.modbus.config import USB, BusConfig
+from drivers.modbus.bus import USB, BusConfig
 from drivers.modbus.line import RtuLink
 from edge.errors import LinkDown
 from edge.text import Text

@@ -18,7 +18,8 @@ from drivers.bacnet.config import BusConfig as BacnetBus
 from drivers.bacnet.config import DeviceConfig as BacnetDeviceConfig
 from drivers.bacnet.config import PointConfig as BacnetPoint
 from drivers.modbus import MODBUS
-from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig
+from drivers.modbus.bus import BusConfig
+from drivers.modbus.config import DeviceConfig, PointConfig
 from drivers.sim.config import SimBus, SimDevice, SimPoint
 from drivers.sim.driver import TIMEOUT, Line, sim_kind
 from drivers.sim.models.panel import IoModule

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from drivers.modbus import MODBUS
-from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig
+from drivers.modbus.bus import BusConfig
+from drivers.modbus.config import DeviceConfig, PointConfig
 from drivers.modbus.line import RtuLink
 from edge.bus.host import BusHost
 from edge.driver import Driver, FieldDevice, FieldPoint, Poll, Write

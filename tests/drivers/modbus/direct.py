@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from drivers.modbus import MODBUS
-from drivers.modbus.config import BusConfig, DeviceConfig
+from drivers.modbus.bus import BusConfig
+from drivers.modbus.config import DeviceConfig
 from drivers.modbus.driver import ModbusDriver
 from drivers.modbus.exceptions import refused
 from drivers.modbus.link import Link

@@ -17,7 +17,7 @@ import uvloop
 from pydantic import ValidationError
 
 from drivers.modbus import MODBUS, pdu, port
-from drivers.modbus.config import BusConfig, TlsConfig
+from drivers.modbus.bus import BusConfig, TlsConfig
 from drivers.modbus.line import RtuLink
 from drivers.modbus.media import open_link
 from drivers.modbus.port import SerialTransport

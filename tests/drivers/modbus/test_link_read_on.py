@@ -12,7 +12,8 @@ import pytest
 import uvloop
 
 from drivers.modbus import MODBUS, pdu
-from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig
+from drivers.modbus.bus import BusConfig
+from drivers.modbus.config import DeviceConfig, PointConfig
 from drivers.modbus.driver import ModbusDriver
 from drivers.modbus.link import Framed, TcpLink, frame
 from edge.driver import FieldDevice, Poll, Sample

@@ -225,6 +225,23 @@ def test_many_cells_decode_as_each_alone(mixed: list[Cell], data: st.DataObject)
         assert value == pytest.approx(float(decoder.values[i]), nan_ok=True)
 
 
+@given(
+    st.sampled_from(["u16", "i16", "u32", "i32", "u64", "i64", "enum"]),
+    st.integers(0, 7),
+    st.lists(st.binary(min_size=24, max_size=24), min_size=2, max_size=5),
+)
+def test_one_answer_after_the_other(kind: Type, at: int, answers: list[bytes]) -> None:
+    """Each gives what it gives alone, wherever it begins and whatever came before it."""
+    step = registers(kind)
+    placed = [Cell(3 + step * i, kind) for i in range(12 // step)]
+    decoder = Decoder(placed, 3, bits=False)
+    for answer in answers:
+        decoder.decode(b"?" * at + b"\x03\x18" + answer, at)
+        for i, cell in enumerate(placed):
+            value, bits = decode_one(cell, answer[2 * step * i :][: 2 * step], bits=False)
+            assert (value, bits) == (decoder.values[i], decoder.quality[i])
+
+
 def test_quality_recovers() -> None:
     """A value that was out of range and comes back is good again, and the other way round."""
     decoder = Decoder([Cell(0, high=100.0), Cell(1, sentinel=(0xFFFF,))], 0, bits=False)

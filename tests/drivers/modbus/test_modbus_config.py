@@ -10,14 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 import drivers.modbus
 from drivers.modbus import MODBUS
-from drivers.modbus.config import (
-    BusConfig,
-    DeviceConfig,
-    PointConfig,
-    Setting,
-    TlsConfig,
-    split_address,
-)
+from drivers.modbus.bus import BusConfig, TlsConfig, split_address
+from drivers.modbus.config import DeviceConfig, PointConfig, Setting
 from drivers.modbus.identity import Identity, Nameplate
 from edge.schema.model import Refusal
 from edge.site.load import read_site

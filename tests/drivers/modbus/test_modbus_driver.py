@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.modbus import MODBUS
-from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig
+from drivers.modbus.bus import BusConfig
+from drivers.modbus.config import DeviceConfig, PointConfig
 from drivers.modbus.dividing import PROBES
 from drivers.modbus.driver import ModbusDriver
 from drivers.modbus.parts import RETRY

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import pytest
 
 from drivers.modbus import MODBUS
-from drivers.modbus.config import BusConfig, DeviceConfig
+from drivers.modbus.bus import BusConfig
+from drivers.modbus.config import DeviceConfig
 from drivers.sim.registers import Unit
 from drivers.sim.serve_modbus import ModbusServer
 from edge.bus.host import BusHost

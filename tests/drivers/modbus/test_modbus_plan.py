@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.modbus import pdu
-from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig
+from drivers.modbus.bus import BusConfig
+from drivers.modbus.config import DeviceConfig, PointConfig
 from drivers.modbus.plan import Block, Unit, check, cost, gap_of, plan
 from edge.driver import FieldDevice, Poll
 from edge.schema.loader import load_file

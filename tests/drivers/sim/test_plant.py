@@ -15,7 +15,8 @@ import yaml
 from pymodbus.client import AsyncModbusTcpClient
 
 from drivers.modbus import MODBUS
-from drivers.modbus.config import BusConfig, DeviceConfig, PointConfig
+from drivers.modbus.bus import BusConfig
+from drivers.modbus.config import DeviceConfig, PointConfig
 from drivers.sim.__main__ import main as serve_plant
 from drivers.sim.plant import BOOSTER, FIRE, HEADER, METERS, PANEL, SPEED, VALVES, Plant
 from edge.bus.host import BusHost

@@ -23,9 +23,9 @@ class OneByOne(FakeLine):
     read_on = None  # type: ignore[assignment]
 
 
-def busy(devices: int = 4, **options: int) -> Case:
+def busy(devices: int = 4, pipeline: int = 1) -> Case:
     """A bus that has no time for its polls: each answer is followed by a request."""
-    return Case(devices, period=0.4 * ANSWER, **options)
+    return Case(devices, period=0.4 * ANSWER, pipeline=pipeline)
 
 
 def test_polls_follow_without_waking_the_task() -> None:
