@@ -1,27 +1,22 @@
 """The kernel: one loop over a program's instructions, compiled by numba, or run as plain Python.
 
-The only place that imports numba. Step functions stay plain functions in `edge/blocks`; the
-compiled kernel is made of copies of them, so both can be run side by side. Compiled once per
-version of the sources into a cache directory (`edge compile`), loaded from there afterwards.
+Step functions stay plain functions in `edge/blocks`; the compiled kernel is made of copies of them
+(`edge/rules/compiled.py`), so both can be run side by side. Compiled once into a cache directory
+(`edge compile`), loaded from there afterwards.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FunctionType, ModuleType
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-import edge.blocks
 from edge.blocks.alarming import condition_step, limit_step
 from edge.blocks.booster import booster_step
 from edge.blocks.calendar import calendar_step, clock_step
@@ -73,14 +68,12 @@ from edge.blocks.tower_guard import tower_guard_step
 from edge.blocks.valve import valve_step
 from edge.blocks.valve_exercise import valve_exercise_step
 from edge.blocks.zone_verdict import zone_loss_step
-from edge.image import quality
 from edge.image.image import Bits, Floats, Index, ProcessImage
 from edge.rules.program import FIRST_KIND, Program
 
 EARLY = 1e-6  # seconds before its time an instruction may run: scan times are sums
 SHORTEST, LONGEST = 0.2, 3.0  # of the period: what dt may be; beyond, it is a restart
 GAP = 3.0  # seconds: the same for what runs every scan
-SEAL = "complete"  # the file that says what a complete cache contains
 
 
 def walk(
@@ -239,90 +232,38 @@ def plain_kernel() -> Kernel:
 
 
 def compile_kernel() -> Kernel:
-    """Load the compiled kernel, compiling it when its cache has none for these sources.
+    """Load the compiled kernel, compiling what has changed since the last time.
 
-    Takes some ten seconds when it compiles, some tenths when it loads. Plain Python when
-    compilation is switched off by NUMBA_DISABLE_JIT=1 or EDGE_JIT=0.
+    Takes a minute or more when it compiles everything, some tenths of a second when it loads. Plain
+    Python when compilation is switched off by NUMBA_DISABLE_JIT=1 or EDGE_JIT=0.
     """
-    if os.environ.get("EDGE_JIT") == "0" or numba.config.DISABLE_JIT:
+    if switched_off():
         return plain_kernel()
-    cache = cache_directory()
-    try:
-        return _compiled(cache)
-    except OSError:  # a full disk, or a directory that somebody is clearing
-        return _compiled(None)
+    from edge.rules import compiled  # noqa: PLC0415 - numba takes its time
+
+    directory = cache_directory()
+    run, kept = compiled.compiled(walk, directory)
+    return Kernel(run, compiled=True, cache=directory if kept else None)
 
 
 def compiled_before() -> bool:
     """Whether `compile_kernel` needs to compile nothing."""
-    cache = cache_directory()
-    plain = os.environ.get("EDGE_JIT") == "0" or numba.config.DISABLE_JIT
-    return bool(plain) or (cache is not None and _seal(cache) == _checksum(cache) != "")
+    if switched_off():
+        return True
+    from edge.rules import compiled  # noqa: PLC0415 - numba takes its time
+
+    return compiled.compiled_before(walk, cache_directory())
 
 
-def _compiled(cache: Path | None) -> Kernel:
-    if cache is not None and _seal(cache) != _checksum(cache):
-        shutil.rmtree(cache)  # a power cut left half a file: numba would fail on it, or crash
-        cache.mkdir()
-    before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(cache or "")
-    try:
-        compiled = _Compiler(cached=cache is not None).compile(walk)
-    finally:
-        numba.config.CACHE_DIR = before
-    nothing = np.zeros((0, 5), np.int32), np.zeros((0, 2)), np.zeros(0, np.int32)
-    compiled(*nothing, np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, np.uint16), 0.0)
-    if cache is not None and _seal(cache) != _checksum(cache):
-        (cache / SEAL).write_text(_checksum(cache))
-    return Kernel(compiled, compiled=True, cache=cache)
-
-
-def _seal(cache: Path) -> str:
-    """The checksum that was written when the cache was complete, "" when it was not yet."""
-    seal = cache / SEAL
-    return seal.read_text(errors="replace") if seal.exists() else ""
-
-
-def _checksum(cache: Path) -> str:
-    """Of all compiled code in the cache, "" when there is none."""
-    digest, files = hashlib.sha256(), sorted(cache.rglob("*.nb?"))
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest() if files else ""
-
-
-class _Compiler:
-    """Compiles a function and the functions of the blocks that it calls, leaving them untouched."""
-
-    def __init__(self, *, cached: bool) -> None:
-        self._cached = cached
-        self._done: dict[FunctionType, Any] = {}
-
-    def compile(self, function: Callable[..., None]) -> Any:
-        """A compiled copy of `function`. Only the outermost is cached: it holds the others."""
-        assert isinstance(function, FunctionType)
-        if function not in self._done:
-            names = dict(function.__globals__)
-            for name, callee in _callees(function):
-                names[name] = self.compile(callee)
-            copy = FunctionType(function.__code__, names, function.__name__)
-            copy.__module__ = function.__module__
-            cache = self._cached and function is walk
-            self._done[function] = numba.njit(cache=cache, error_model="numpy")(copy)
-        return self._done[function]
-
-
-def _callees(function: FunctionType) -> Iterator[tuple[str, FunctionType]]:
-    for name in function.__code__.co_names:
-        callee = function.__globals__.get(name)
-        if isinstance(callee, FunctionType) and callee.__module__.startswith("edge.blocks"):
-            yield name, callee
+def switched_off() -> bool:
+    """Whether the environment wants no compilation."""
+    return os.environ.get("EDGE_JIT") == "0" or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0"
 
 
 def cache_directory() -> Path | None:
-    """A writable directory for these very sources: numba does not notice a changed callee."""
+    """The first writable directory for compiled code, None when there is none."""
     for base in _bases():
-        directory = base / f"kernel-{digest()}"
+        directory = base / "kernel"
         try:
             directory.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=directory):
@@ -340,17 +281,3 @@ def _bases() -> Iterator[Path]:
         yield Path.home() / ".cache" / "edge"
     except RuntimeError:  # a user without a home
         return
-
-
-def digest() -> str:
-    """What tells one version of the kernel's sources from another."""
-    blocks = Path(edge.blocks.__path__[0])
-    sources = [*sorted(blocks.glob("*.py")), Path(__file__), _file(quality)]
-    digest = hashlib.sha256()
-    for source in sources:
-        digest.update(source.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _file(module: ModuleType) -> Path:
-    return Path(str(module.__file__))

@@ -19,7 +19,7 @@ HOMES = {
     "sqlite3": ("edge/store/",),
     "paho": ("edge/uplink/mqtt.py",),
     "aiohttp": ("edge/hmi/",),
-    "numba": ("edge/rules/kernel.py",),
+    "numba": ("edge/rules/compiled.py",),
     "bacpypes3": ("drivers/bacnet/link.py", "drivers/sim/serve_bacnet.py"),
     "pymodbus": ("edge/bms/server.py",),
     "amqtt": ("edge/cli/broker.py",),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from math import nan
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edge.blocks import INTERNAL, KINDS
+from edge.rules import compiled as compiled_module
 from edge.rules import kernel as kernel_module
 from edge.rules.kernel import Kernel
 from edge.rules.program import OPCODE
@@ -78,17 +80,16 @@ def test_compilation_can_be_switched_off(switch: str) -> None:
 def test_the_cache_is_where_the_environment_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """NUMBA_CACHE_DIR before $CACHE_DIRECTORY before ~/.cache/edge; the name says which sources."""
+    """NUMBA_CACHE_DIR before $CACHE_DIRECTORY before ~/.cache/edge."""
     places = [tmp_path / name for name in ("numba", "systemd", "home")]
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(places[0]))
     monkeypatch.setenv("CACHE_DIRECTORY", str(places[1]))
     monkeypatch.setenv("HOME", str(places[2]))
-    assert kernel_module.cache_directory() == places[0] / f"kernel-{kernel_module.digest()}"
+    assert kernel_module.cache_directory() == places[0] / "kernel"
     monkeypatch.delenv("NUMBA_CACHE_DIR")
-    assert kernel_module.cache_directory() == places[1] / f"kernel-{kernel_module.digest()}"
+    assert kernel_module.cache_directory() == places[1] / "kernel"
     monkeypatch.delenv("CACHE_DIRECTORY")
-    found = kernel_module.cache_directory()
-    assert found == places[2] / ".cache/edge" / f"kernel-{kernel_module.digest()}"
+    assert kernel_module.cache_directory() == places[2] / ".cache/edge" / "kernel"
 
 
 def test_without_a_writable_directory_there_is_no_cache(
@@ -101,46 +102,102 @@ def test_without_a_writable_directory_there_is_no_cache(
     assert kernel_module.cache_directory() is None
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["nbi", "nbc"])
-def test_a_damaged_cache_is_made_anew(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: Kernel
-) -> None:
-    """Half a file, as a power cut leaves it, costs a compilation and nothing else."""
-    assert compiled.cache is not None
-    directory = tmp_path / compiled.cache.name
-    shutil.copytree(compiled.cache, directory)
-    damaged = next(directory.rglob(f"*.{kind}"))  # one for each checkout with these sources
-    whole = damaged.stat().st_size
-    os.truncate(damaged, whole // 2)
+def small_step(v, q, ops, o, n, par, p, st, s, now, dt):  # type: ignore[no-untyped-def]
+    """A step that compiles in a moment."""
+    v[o] = grown(v[o])
+
+
+def grown(value):  # type: ignore[no-untyped-def]
+    """What the small step calls."""
+    return value + GROWTH
+
+
+def small_walk(code, timing, ops, par, st, v, q, now):  # type: ignore[no-untyped-def]
+    """A chain of one."""
+    small_step(v, q, ops, code[0, 1], code[0, 2], par, code[0, 3], st, code[0, 4], now, now)
+
+
+GROWTH = 1.0
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A kernel of one step in place of the real one; gives where its code is kept."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(kernel_module, "walk", tiny_walk)
-    kernel = kernel_module.compile_kernel()
-    assert kernel.cache == directory
-    assert not damaged.exists()
-    (made,) = directory.rglob(f"*tiny_walk*.{kind}")
-    before = made.stat().st_mtime_ns
-    kernel_module.compile_kernel()
-    assert made.stat().st_mtime_ns == before
+    monkeypatch.setattr(kernel_module, "walk", small_walk)
+    for function in (small_step, grown):  # as if they stood among the blocks
+        monkeypatch.setattr(function, "__module__", "edge.blocks.logic")
+    compiled_module.digest.cache_clear()
+    yield tmp_path / "kernel"
+    compiled_module.digest.cache_clear()
 
 
-def tiny_walk(code, timing, ops, par, st, v, q, now):  # type: ignore[no-untyped-def]
-    """Compiles in a moment, in place of the real one."""
-    return code.shape[0]
+def run_small(kernel: Kernel) -> float:
+    """What the small kernel makes of 1.0."""
+    v = np.array([1.0])
+    kernel.walk(
+        np.zeros((1, 5), np.int32), np.zeros((1, 2)), np.zeros(0, np.int32), np.zeros(0),
+        np.zeros(0), v, np.zeros(0, np.uint16), 0.0,
+    )  # fmt: skip
+    return float(v[0])
+
+
+def made(directory: Path) -> dict[str, int]:
+    """When each file of compiled code was written."""
+    return {file.name: file.stat().st_mtime_ns for file in directory.glob("*.code")}
 
 
 @pytest.mark.slow
-def test_a_full_disk_costs_the_cache_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("part", ["small_walk", "small_step"])
+def test_damaged_code_is_made_anew(part: str, small: Path) -> None:
+    """Half a file, as a power cut leaves it, costs the compilation of that file, no more."""
+    assert run_small(kernel_module.compile_kernel()) == 2.0
+    (damaged,) = small.glob(f"{part}-*.code")
+    os.truncate(damaged, damaged.stat().st_size // 2)
+    next(small.glob("small_walk-*")).unlink()  # else nobody needs the step
+    before = made(small)
+    assert not kernel_module.compiled_before()
+    assert run_small(kernel_module.compile_kernel()) == 2.0
+    again = made(small)
+    changed = {name for name in again if again[name] != before.get(name)}
+    assert {name.partition("-")[0] for name in changed} == {part, "small_walk"}
+    assert kernel_module.compiled_before()
+    assert run_small(kernel_module.compile_kernel()) == 2.0
+    assert made(small) == again
+
+
+@pytest.mark.slow
+def test_a_changed_constant_is_other_code(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code of a step hangs on all that it names, however deep; what is unchanged stays."""
+    assert run_small(kernel_module.compile_kernel()) == 2.0
+    before = made(small)
+    monkeypatch.setattr(sys.modules[__name__], "GROWTH", 4.0)
+    compiled_module.digest.cache_clear()
+    assert not kernel_module.compiled_before()
+    assert run_small(kernel_module.compile_kernel()) == 5.0
+    assert {name: made(small)[name] for name in before} == before
+    assert len(made(small)) == 4
+
+
+@pytest.mark.slow
+def test_a_full_disk_costs_the_cache_only(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Code that cannot be saved still runs, and says that it is kept nowhere."""
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(kernel_module, "walk", tiny_walk)
 
-    def full(_: Path) -> str:
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(kernel_module, "_checksum", full)
+    monkeypatch.setattr(compiled_module, "write", full)
     kernel = kernel_module.compile_kernel()
-    assert (kernel.compiled, kernel.cache) == (True, None)
+    assert (run_small(kernel), kernel.compiled, kernel.cache) == (2.0, True, None)
+
+
+def test_what_may_be_found_by_its_code_is_told_apart() -> None:
+    """Every step function has the parameters by which it is known, and a digest of its own."""
+    steps = compiled_module._steps(kernel_module.walk)
+    assert {s.__name__ for s in steps} == {
+        k.step.__name__ for k in (*KINDS.values(), *INTERNAL.values())
+    }
+    assert len({compiled_module.digest(s) for s in steps}) == len(steps)
 
 
 def test_site_checks_start_without_numba() -> None:
