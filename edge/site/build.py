@@ -10,10 +10,9 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from edge.blocks.kind import AlarmTemplate, Kind
-from edge.blocks.kind import trips as tripped_by
 from edge.driver import FieldDevice, Poll
 from edge.schema.model import Refusal
 from edge.schema.problem import Problem
@@ -29,25 +28,23 @@ from edge.site.alarms import (
 from edge.site.calendars import dated, watches
 from edge.site.files import Files, Source
 from edge.site.health import bus_points, link_points
-from edge.site.model import GrantOptions, PermissiveOptions, Tls, UplinkOptions, ValueRule
+from edge.site.interlocks import build_interlocks, protection_points
+from edge.site.model import GrantOptions, Tls, UplinkOptions, ValueRule
 from edge.site.origins import deciding
 from edge.site.parts import BusPart, DevicePart, Parts, Record, RulePart
 from edge.site.points import (
     Amounts,
-    bypass,
+    Flag,
     device_point,
     field_device,
-    first_out,
     setpoint,
     virtual,
 )
 from edge.site.registers import Bms
-from edge.site.requests import rivals
 from edge.site.site import (
     Annunciator,
     Bus,
     Grant,
-    Interlock,
     Point,
     Role,
     Rule,
@@ -93,6 +90,9 @@ class _Builder:
         self.sources = Sources(parts.root)
         self.points: dict[str, Point] = {}
         self.watches = tuple(watches(parts, kinds))
+        self.locks = build_interlocks(parts, self.amounts.problems)
+        for lock, source in self.locks:
+            self.sources.of[lock.section, lock.id] = source
 
     def build(self) -> Site | None:
         parts = self.parts
@@ -125,7 +125,7 @@ class _Builder:
             points=tuple(self.points.values()),
             buses=buses,
             rules=tuple(self._rules()),
-            interlocks=tuple(self._interlocks()),
+            interlocks=tuple(lock for lock, _ in self.locks),
             alarms=alarms,
             annunciators=tuple(self._annunciators()),
             users=tuple(User(id, user.options.role) for id, user in parts.users.items()),
@@ -192,30 +192,14 @@ class _Builder:
         for watch in self.watches:
             for point in watch.points():
                 self._own(point, watch.source)
-        self._protections()
+        for point, source in protection_points(self.parts, self.locks):
+            self._own(point, source)
         for device in self.parts.devices.values():
             self._own(_ONLINE.of(device.id, device.options.name), device.source)
             if self._drives(device):
                 self._own(_FOLLOWING.of(device.id, device.options.name), device.source)
         for uplink in self.parts.uplinks.values():
             self._own(_ONLINE.of(uplink.id, None), uplink.source)
-
-    def _protections(self) -> None:
-        """What interlocks and permissives show, and the setpoints that bypass them."""
-        parts = self.parts
-        for id, interlock in parts.interlocks.items():
-            self._own(_TRIPPED.of(id, interlock.options.name), interlock.source)
-        for id, permissive in parts.permissives.items():
-            self._own(_PERMITTED.of(id, permissive.options.name), permissive.source)
-        for lock in self._interlocks():
-            if lock.bypassable:
-                source = self.sources.at(lock.section, lock.id)
-                self._own(bypass(lock.id, lock.name), source)
-        trips = {id: record.options.trip for id, record in parts.interlocks.items()}
-        trips |= {id: points for id, r in parts.rules.items() if (points := tripped_by(r.model))}
-        for id in rivals(trips):
-            record = parts.interlocks.get(id) or parts.rules[id]
-            self._own(first_out(id), record.source)
 
     def _resolved(self, fields: Mapping[str, FieldDevice]) -> dict[str, tuple[Point, Source]]:
         """Every point of every device, by id."""
@@ -317,7 +301,8 @@ class _Builder:
                 mine = expand(template, rule.id, Text(rule.id, rule.id))
                 mine = told_once(mine, explained, (template.about,), rule.kind)
                 every.append((mine, rule.source))
-        decide = deciding(self.parts.devices, self._rules(), self._interlocks(), self.kinds)
+        locks = [lock for lock, _ in self.locks]
+        decide = deciding(self.parts.devices, self._rules(), locks, self.kinds)
         for id, device in self.parts.devices.items():
             outputs = [f"{id}.{part.id}" for part in device.points]
             brought = of_device(device, drives=self._drives(device), decides=id in decide)
@@ -326,10 +311,7 @@ class _Builder:
             ]
         for watch in self.watches:
             every += [(template, watch.source) for template in watch.alarms()]
-        for lock in self._interlocks():
-            if lock.bypassable:
-                source = self.sources.at(lock.section, lock.id)
-                every.append((bypassed(lock.id, lock.name), source))
+        every += [(bypassed(lock.id, lock.name), s) for lock, s in self.locks if lock.bypassable]
         every += [(down(bus.id), bus.source) for bus in self.parts.buses.values()]
         every += [(upstream(uplink.id), uplink.source) for uplink in self.parts.uplinks.values()]
         for template, source in every:
@@ -350,29 +332,6 @@ class _Builder:
             for point, when in self.kinds[rule.kind].explains(rule.model).items():
                 found.setdefault(point, []).append((rule.kind, when.replace("{rule}", rule.id)))
         return found
-
-    def _interlocks(self) -> Iterator[Interlock]:
-        for id, record in self.parts.interlocks.items():
-            options = record.options
-            self.sources.of["interlocks", id] = record.source
-            yield Interlock(
-                id=id,
-                name=options.name or Text(id, id),
-                when=options.when,
-                delay=options.delay,
-                trip=options.trip,
-                value=options.value,
-                reset=options.reset,
-                on_bad=options.on_bad,
-                mark=record.source.key(),
-                bypassable=options.bypassable,
-            )
-        for id, permit in self.parts.permissives.items():
-            self.sources.of["permissives", id] = permit.source
-            if id in self.parts.interlocks:
-                text = Text(f'已有联锁 "{id}"', f'there is an interlock "{id}" already')
-                self.amounts.problems.append(Problem("duplicate-id", permit.source.key(), text))
-            yield _permissive(id, permit)
 
     def _annunciators(self) -> Iterator[Annunciator]:
         for id, record in self.parts.annunciators.items():
@@ -443,58 +402,16 @@ class _Builder:
         )
 
 
-def _permissive(id: str, record: Record[PermissiveOptions]) -> Interlock:
-    options = record.options
-    return Interlock(
-        id=id,
-        name=options.name or Text(id, id),
-        when=options.when,
-        delay=options.delay,
-        trip=options.start,
-        value=0.0,
-        reset="auto",
-        on_bad="trip" if options.on_bad == "refuse" else options.on_bad,
-        mark=record.source.key(),
-        permissive=True,
-        bypassable=options.bypassable,
-    )
-
-
 def _file(folder: Path, name: str | None) -> Path | None:
     return None if name is None else folder / name
 
 
-class _Flag(NamedTuple):
-    """A virtual point `<id>.<word>` that is 0 or 1, of a device, an uplink or an interlock."""
-
-    word: str
-    text: Text
-    off: Text
-    on: Text
-
-    def of(self, id: str, name: Text | None) -> Point:
-        shown = name or Text(id, id)
-        text = Text(f"{shown.zh} {self.text.zh}", f"{shown.en} {self.text.en}")
-        labels = {0: self.off, 1: self.on}
-        return virtual(f"{id}.{self.word}", "", text, low=0.0, high=1.0, labels=labels)
-
-
-_ONLINE = _Flag("online", Text("在线", "online"), Text("离线", "offline"), Text("在线", "online"))
-_FOLLOWING = _Flag(
+_ONLINE = Flag("online", Text("在线", "online"), Text("离线", "offline"), Text("在线", "online"))
+_FOLLOWING = Flag(
     "following",
     Text("控制生效", "follows"),
     Text("未跟随", "does not follow"),
     Text("跟随", "follows"),
-)
-_TRIPPED = _Flag(
-    "tripped", Text("联锁动作", "tripped"), Text("正常", "normal"), Text("动作", "tripped")
-)
-
-_PERMITTED = _Flag(
-    "permitted",
-    Text("允许启动", "permitted"),
-    Text("不允许", "not permitted"),
-    Text("允许", "permitted"),
 )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from edge.driver import FieldDevice, FieldPoint
 from edge.schema.model import Refusal
@@ -293,3 +294,19 @@ def virtual(
         decimals=decimals(unit) if shown is None else shown,
         labels=labels or {},
     )
+
+
+class Flag(NamedTuple):
+    """A virtual point `<id>.<word>` that is 0 or 1, of a device, an uplink or an interlock."""
+
+    word: str
+    text: Text
+    off: Text
+    on: Text
+
+    def of(self, id: str, name: Text | None) -> Point:
+        """The point of one of them."""
+        shown = name or Text(id, id)
+        text = Text(f"{shown.zh} {self.text.zh}", f"{shown.en} {self.text.en}")
+        labels = {0: self.off, 1: self.on}
+        return virtual(f"{id}.{self.word}", "", text, low=0.0, high=1.0, labels=labels)

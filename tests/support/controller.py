@@ -20,7 +20,7 @@ from typing import Any
 from edge.cli.client import Client
 
 EDGE = Path(sys.executable).with_name("edge")
-START = 120.0  # seconds; the kernel may have to be compiled first
+START = 300.0  # seconds; the kernel may have to be compiled first
 STOP = 20.0
 
 

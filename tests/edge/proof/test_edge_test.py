@@ -17,6 +17,7 @@ from edge.schema.arguments import arguments, given
 
 ROOT = Path(__file__).parents[3]
 DEMO = ROOT / "config" / "demo"
+pytestmark = pytest.mark.usefixtures("compiled")  # what another process loads from the cache
 
 
 def edge_test(
@@ -26,7 +27,7 @@ def edge_test(
     environment = os.environ | {"EDGE_LANG": language, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [sys.executable, "-m", "edge.cli", "test", *map(str, words)],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=False,
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 
