@@ -143,13 +143,14 @@ _ET0, _RAIN, _WIND, _AIR, _FLOW, _RESET, _AGENDA, _INPUTS = range(8)
 _RATE, _KC, _EFFICIENCY, _AREA, _DURATION, _CYCLE, _SOAK, _NOMINAL, _SOIL_LIMIT, _PAR = range(10)
 _SOIL, _OPERANDS = TARGET_OPERANDS, TARGET_OPERANDS + 1  # of a zone
 (_DAY, _ACTIVE, _WHY, _AT, _LEAK_AT, _LEAKS, _OPENED_AT, _PUMP_AT, _HIGH_AT, _LOW_AT, _PLANNED,
- _ZONES) = range(12)  # fmt: skip
+ _DAY_AT, _ZONES) = range(13)  # fmt: skip
 (_REMAIN, _LEFT, _SOAKED_AT, _OPEN, _FAULT, _TODAY, _PLAN, _NORMAL, _SUM, _SUM_TIME,
  _STATES) = range(11)  # fmt: skip
 HIGH, LOW = 1.3, 0.5  # of the learnt flow: a broken head, a valve that did not open
 HIGH_TIME, LOW_TIME = 5.0, 30.0
 LEARN_TIME = 60.0  # s of settled flow until it is known
 RAIN_SHARE = 0.8  # of the rain that the roots get
+LONG_DAY = 86400.0  # s after which the daily limit begins anew although nobody knows the date
 
 
 def irrigation_step(
@@ -170,8 +171,10 @@ def irrigation_step(
     clock = usable(v, q, cell)
     today = float(int(v[cell])) if clock else nan
     window = clock and v[cell] - today > 0.25
-    if isnan(st[s + _ACTIVE]) or (clock and today != st[s + _DAY]):
+    over = today != st[s + _DAY] if clock else now - st[s + _DAY_AT] >= LONG_DAY
+    if isnan(st[s + _ACTIVE]) or over:
         new_day(today, count, st, s)
+        st[s + _DAY_AT] = now
     reset = usable(v, q, ops[i + _RESET]) and v[ops[i + _RESET]] != 0.0
     spend(v, q, ops, i, elapsed, count, reset, par, p, st, s)
     why = weather(v, q, ops, i, par, p)
@@ -231,6 +234,8 @@ def begin(
         soil = ops[i + _INPUTS + k * _OPERANDS + _SOIL]
         if usable(v, q, soil) and v[soil] >= par[m + _SOIL_LIMIT]:
             st[z + _REMAIN], st[z + _FAULT] = 0.0, SKIPPED
+        if not isnan(st[z + _FAULT]):
+            st[z + _REMAIN] = 0.0  # somebody who watered by hand found it broken
         demand = demand or st[z + _REMAIN] > 0.0
     if why == NONE and not demand:
         every = count > 0
@@ -273,11 +278,15 @@ def run_zones(
     v: Floats, q: Bits, ops: Index, i: int, now: float, elapsed: float, count: int,
     par: Floats, p: int, st: Floats, s: int,
 ) -> None:  # fmt: skip
-    """Close what has had its share, open the next one `overlap` before."""
+    """Close what has had its share, open the next one `overlap` before.
+
+    A zone that somebody stronger holds shut lets the others pass and waits for its turn: counted as
+    open, it would have the pump work against a shut valve until the window ends.
+    """
     running, owed = 0, False
     for k in range(count):
         z, m = s + _ZONES + k * _STATES, p + _OWN + k * _PAR
-        if st[z + _OPEN] != 1.0:
+        if st[z + _OPEN] != 1.0 or shut(v, q, ops, i + _INPUTS + k * _OPERANDS):
             st[z + _OPEN] = 0.0
             continue
         over = st[z + _TODAY] >= par[p + _LONGEST] - ROUNDING
@@ -293,12 +302,18 @@ def run_zones(
             continue
         owed = True
         soaked = not now - st[z + _SOAKED_AT] < par[m + _SOAK]
+        soaked = soaked and not shut(v, q, ops, i + _INPUTS + k * _OPERANDS)
         if st[z + _OPEN] != 1.0 and soaked and running < par[p + _PARALLEL]:
             st[z + _OPEN], st[s + _OPENED_AT] = 1.0, now
             st[z + _SUM], st[z + _SUM_TIME] = 0.0, 0.0
             running += 1
     if st[s + _ACTIVE] == 1.0 and not owed:
         st[s + _ACTIVE] = 2.0
+
+
+def shut(v: Floats, q: Bits, ops: Index, target: int) -> bool:
+    """Whether a person, a protection or a minimum time keeps the valve shut."""
+    return bool(0.0 < v[ops[target + OWNER]] < OURS and present(v, q, ops, target) <= 0.5)
 
 
 def look_at_flow(
@@ -344,7 +359,8 @@ def drive(
 ) -> None:  # fmt: skip
     """Valves first, the pump `overlap` after; at the end the pump stops that much before them.
 
-    Master valve and pump follow a zone that somebody else opened, too.
+    Master valve and pump follow a zone that somebody else opened, too; no pump works against a
+    master valve that is held shut.
     """
     opened, owed, withheld = False, 0.0, par[p + _OVERLAP]
     for k in range(count):
@@ -356,7 +372,7 @@ def drive(
         if held and present(v, q, ops, target) > 0.5:
             opened, owed = True, 1e9
         opened = opened or own
-    ready = lasted(st, s + _PUMP_AT, opened, now, withheld)
+    ready = lasted(st, s + _PUMP_AT, opened and not shut(v, q, ops, o + _MASTER), now, withheld)
     ask(v, q, ops, o + _MASTER, 1.0 if opened else 0.0, 0)
     ask(v, q, ops, o + _PUMP, 1.0 if ready and owed > withheld else 0.0, 0)
 

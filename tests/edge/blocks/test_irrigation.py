@@ -272,3 +272,64 @@ def test_what_is_refused(options: dict[str, str], message: str) -> None:
     """A window that ends before it begins; a zone of which nobody knows for how long."""
     with pytest.raises(ValidationError, match=message):
         Irrigation.model_validate({"zones": [{"valve": "v"}], **options})
+
+
+def test_a_zone_that_a_person_holds_shut_lets_the_others_pass_and_the_pump_rest() -> None:
+    """A valve held shut by hand is passed over; alone, it has neither master valve nor pump on."""
+    bed = Garden(zones=2)
+    bed.block.taken["v1"] = (8, 0.0)
+    bed.run(600)
+    assert bed.opened[-1] == [2]
+    assert bed.plant.flow == pytest.approx(3.6)
+    bed.block.taken["v2"] = (8, 0.0)
+    bed.run(60)
+    assert bed.block.request("pump") == bed.block.request("master") == 0.0
+    bed.block.taken.clear()
+    bed.run(60)
+    assert bed.opened[-1] == [1]
+    assert bed.block.request("pump") == 1.0
+
+
+def test_no_pump_against_a_master_valve_that_is_held_shut() -> None:
+    """Somebody holds the master valve shut: the pump stands, and comes back after it."""
+    bed = Garden(zones=1).run(60)
+    bed.block.taken["master"] = (8, 0.0)
+    bed.run(10)
+    assert bed.block.request("pump") == 0.0
+    bed.block.taken.clear()
+    bed.run(10)
+    assert bed.block.request("pump") == 1.0
+
+
+def test_a_zone_found_broken_by_hand_stays_shut_that_night() -> None:
+    """What a watering by hand found before the window is not opened again by the plan."""
+    bed = Garden(zones=1, zone={"flow": 3.6}, plant={})
+    bed.day = DAY
+    bed.plant.active.add("broken_head:1")
+    bed.block.taken["v1"] = (8, 1.0)
+    bed.plant.commands["z1_valve"] = 1.0
+    for _ in range(40):
+        bed.block["flow"], bed.block["agenda"] = 5.0, bed.day
+        bed.block.step(bed.now)
+        bed.now += 1.0
+    assert bed.block["zone1"] == BROKEN
+    bed.block.taken.clear()
+    bed.day, bed.opened = NIGHT, []
+    bed.run(10)
+    assert bed.opened == [[]]
+
+
+def test_the_daily_limit_ends_without_a_clock_too() -> None:
+    """Two hours by hand lock the valve; without a date the next 24 h unlock it."""
+    bed = Garden(zones=1)
+    bed.day = nan
+    bed.block.taken["v1"] = (8, 1.0)
+    for hour in (0, 1, 2, 3):
+        bed.now = 3600.0 * hour
+        bed.block["agenda"] = nan
+        bed.block.step(bed.now)
+    assert bed.block["zone1_over"] == 1.0
+    bed.block.taken.clear()
+    bed.block.step(bed.now + 1)
+    bed.block.step(86500.0)
+    assert bed.block["zone1_over"] == 0.0
