@@ -38,8 +38,8 @@ class Rig:
     ) -> None:
         self.models = dict(models)
         self._couplings = tuple(couplings)
-        self._noise = noise
-        self._seed = seed
+        self.noise = noise
+        self.seed = seed
         self._ticks = 0
         self._origin: float | None = None
         self._length = 0.0  # s, of a tick
@@ -78,17 +78,17 @@ class Rig:
 
     def _show(self, model: str) -> dict[str, float]:
         seen = self.models[model].readings()
-        if self._noise:
+        if self.noise:
             for variable, deviation in self.models[model].noise.items():
                 if deviation:  # meters do not show less than nothing
-                    error = deviation * self._noise * self._chance(model, variable)
+                    error = deviation * self.noise * self._chance(model, variable)
                     seen[variable] = max(seen[variable] + error, 0.0)
         seen.update(self._sensors[model])
         return seen
 
     def _chance(self, model: str, variable: str) -> float:
         """Depends on the tick, not on how often somebody reads."""
-        key = f"{self._seed} {model} {variable}"
+        key = f"{self.seed} {model} {variable}"
         if key not in self._chances:
             self._chances[key] = zlib.crc32(key.encode())
         return NORMAL[(self._chances[key] + self._ticks * STRIDE) % len(NORMAL)]

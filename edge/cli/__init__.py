@@ -21,6 +21,10 @@ TABLE: dict[str, tuple[str, str, Text]] = {
         "edge.cli.test", "test",
         Text("在虚拟时间中试验站点的场景", "play a site's scenarios in virtual time"),
     ),
+    "simulate": (
+        "edge.cli.simulate", "simulate",
+        Text("仿真站点的一天或一个月, 写出报告", "a day or a month of a site simulated, a report"),
+    ),
     "run": ("edge.cli.run", "run", Text("运行控制器", "run the controller")),
     "watch": (
         "edge.cli.watch", "watch",

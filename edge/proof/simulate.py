@@ -2,7 +2,7 @@
 
 The real scan, programs, arbiter and alarms; polls come at their shipped periods and a write is
 carried out at once, so neither buses nor brokers nor people are part of it (`edge/proof/stage.py`
-has them, at a hundredth of the speed). Called by `edge simulate` and the benchmark.
+has them, at a hundredth of the speed). Keeps nothing: that is its caller, `edge/proof/trial.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Final
 
@@ -22,7 +22,6 @@ from edge.events import Events
 from edge.image import quality
 from edge.image.image import Bits, Floats, Index
 from edge.rules.compile import compile_site
-from edge.scan.alarms import Transition
 from edge.scan.cycle import Outcome, Run, Scan
 from edge.site.site import Point, Site
 
@@ -49,19 +48,14 @@ class _Group:
     wrong: bool = False
 
 
-@dataclass(slots=True)
-class Tally:
-    """What is counted while it runs: alarm transitions in order, and starts by output."""
-
-    transitions: list[Transition] = field(default_factory=list)
-    starts: dict[str, int] = field(default_factory=dict)
-    steps: int = 0
+After = Callable[[float, Outcome], None]
 
 
 class Simulation:
     """A site, its equipment and a clock of its own. Deterministic: equal arguments, equal bits.
 
-    `field` holds what stands behind the site's points; `wall` is Unix time at the start.
+    `field` holds what stands behind the site's points; `wall` is Unix time at the start. `after` is
+    called after every step with its time and what it brought.
     """
 
     def __init__(
@@ -72,18 +66,23 @@ class Simulation:
         field: Field,
         *,
         wall: float,
+        after: After = lambda now, outcome: None,
         prepared: Callable[[Scan], Scan] = lambda scan: scan,
     ) -> None:
         self.site, self.field, self.wall = site, field, wall
+        self.after = after
         self.programs = compile_site(site, kinds)
         self.events = Events(site.language, quiet=True)
         self.scan = prepared(_Scan(site, kinds, self.programs, run, self.events))
         self.scan.cold_for = site.startup_delay
         self.now = 0.0
-        self.tally = Tally()
+        self._acts: list[tuple[float, int, Callable[[], None]]] = []
         self._priorities = {bus.id for bus in site.buses if bus.kind.priorities}
         self._due = self._listen()
-        self._on: dict[str, bool] = {}
+
+    def at(self, moment: float, act: Callable[[], None]) -> None:
+        """Have something done to the equipment `moment` seconds after the start."""
+        heapq.heappush(self._acts, (moment, len(self._acts), act))
 
     def run(self, until: float, pause: float) -> Iterator[float]:
         """Go on until `until` seconds after the start; gives the time about every `pause`."""
@@ -127,15 +126,22 @@ class Simulation:
 
     def _step(self, until: float) -> None:
         """Everything that falls due at the next moment, then one scan."""
-        due = self._due
+        due, acts = self._due, self._acts
         moment = min(due[0][0] if due else math.inf, self.now + QUIET, until)
+        if acts:
+            moment = min(moment, acts[0][0])
         self.now = moment
         self.field.rig.advance_to(moment)
+        while acts and acts[0][0] <= moment:
+            heapq.heappop(acts)[2]()
         while due and due[0][0] <= moment + EARLY:
             at, number, group = due[0]
             self._read(group, moment)
             heapq.heapreplace(due, (at + group.period, number, group))
-        self._carry_out(self.scan.step(moment, self.wall + moment, True))
+        outcome = self.scan.step(moment, self.wall + moment, True)
+        if outcome.writes:
+            self._carry_out(outcome)
+        self.after(moment, outcome)
 
     def _read(self, group: _Group, now: float) -> None:
         raw: list[float] = []
@@ -153,24 +159,13 @@ class Simulation:
         self.scan.take(group.at, values, group.bits, now)
 
     def _carry_out(self, outcome: Outcome) -> None:
-        tally = self.tally
-        tally.steps += 1
-        if outcome.transitions:
-            tally.transitions += outcome.transitions
         for bus, write in outcome.writes:
             if math.isnan(write.value):
                 if bus in self._priorities:
                     self.field.put(write.point, self.field.cells[write.point].rest)
                 continue
-            self._count(write.point, write.value)
             self.field.put(write.point, write.value)
             self.scan.written(write, self.now)
-
-    def _count(self, point: str, value: float) -> None:
-        on = value > 0
-        if on and not self._on.get(point, True):
-            self.tally.starts[point] = self.tally.starts.get(point, 0) + 1
-        self._on[point] = on
 
 
 class _Scan(Scan):
