@@ -7,6 +7,7 @@ Step functions stay plain functions in `edge/blocks`; the compiled kernel is mad
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import edge.blocks
 from edge.blocks.alarming import condition_step, limit_step
 from edge.blocks.booster import booster_step
 from edge.blocks.calendar import calendar_step, clock_step
@@ -68,6 +70,7 @@ from edge.blocks.tower_guard import tower_guard_step
 from edge.blocks.valve import valve_step
 from edge.blocks.valve_exercise import valve_exercise_step
 from edge.blocks.zone_verdict import zone_loss_step
+from edge.image import quality
 from edge.image.image import Bits, Floats, Index, ProcessImage
 from edge.rules.program import FIRST_KIND, Program
 
@@ -258,6 +261,15 @@ def compiled_before() -> bool:
 def switched_off() -> bool:
     """Whether the environment wants no compilation."""
     return os.environ.get("EDGE_JIT") == "0" or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0"
+
+
+def digest() -> str:
+    """What tells one version of the kernel's sources from another, whatever the machine."""
+    blocks = Path(edge.blocks.__path__[0])
+    total = hashlib.sha256()
+    for source in (*sorted(blocks.glob("*.py")), Path(__file__), Path(str(quality.__file__))):
+        total.update(source.read_bytes())
+    return total.hexdigest()[:16]
 
 
 def cache_directory() -> Path | None:
