@@ -92,7 +92,7 @@ def test_s46_at_its_setpoint() -> None:
     assert tower.run(1800).speeds()[0] == pytest.approx(speed, abs=1.0)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     cells=st.integers(1, 4), load=st.floats(100.0, 1300.0), wet=st.floats(5.0, 28.0),
     water=st.floats(8.0, 60.0), approach=st.floats(2.5, 4.0),

@@ -126,7 +126,7 @@ def test_one_pump_dead() -> None:
     assert pit.plant.starts[1] >= 3
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(
     area=st.floats(0.8, 12.0), flow=st.floats(5.0, 60.0), share=st.floats(0.05, 0.95),
     stop=st.floats(0.2, 0.6), span=st.floats(0.3, 0.9), pumps=st.integers(2, 4),
@@ -139,8 +139,8 @@ def test_any_pit(
     pit = Drained(
         pumps, {"area": area, "flow": flow, "inflow": share * flow, "level": stop, "spill": 9.0,
                 "float_at": lead + 1.0},
-        dt=2.0, area=area, stop=stop, start_lead=lead, start_lag=lead + 0.5, high_high=lead + 1.0,
-        spill=lead + 2.0,
+        dt=5.0, area=area, stop=stop, start_lead=lead, start_lag=lead + 0.5, high_high=lead + 1.0,
+        spill=lead + 2.0, longest_run="3h",
     )  # fmt: skip
     pit.run(2 * 3600)
     worst = flow / (4 * area * span)
@@ -150,7 +150,7 @@ def test_any_pit(
     assert pit.peak < lead + 0.5
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(inflow=st.floats(12.5, 23.5), pumps=st.integers(2, 4))
 def test_no_flood_while_capacity_suffices(inflow: float, pumps: int) -> None:
     """Whatever two pumps can pump never reaches the high-high float."""
