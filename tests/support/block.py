@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from edge.blocks.expression import quantity
 from edge.blocks.kind import Kind, layout
 from edge.image.quality import BAD, GOOD, NEVER
-from edge.schema.units import parse_quantity, split_quantity
 
 ABSENT = 0  # the cell of what is left out
 
@@ -54,8 +54,8 @@ class Instance:
                 ops.append(self.index.setdefault(operand.role, cell(quality=NEVER)))
             elif source is None:
                 ops.append(ABSENT)
-            elif isinstance(source, str) and split_quantity(source):
-                ops.append(cell(parse_quantity(source, operand.unit or "")))
+            elif isinstance(source, str) and (known := quantity(source, operand.unit)) is not None:
+                ops.append(cell(known))
             elif isinstance(source, str):
                 ops.append(self.index.setdefault(source, cell(quality=NEVER)))
             else:
