@@ -30,6 +30,7 @@ from edge.blocks.booster_layout import (
     LEAD,
     LEAD_RUN,
     LEADER,
+    LOCKED,
     LOW,
     MODE,
     NO_FLOW,
@@ -40,6 +41,7 @@ from edge.blocks.booster_layout import (
     PHASE,
     PRESSURE,
     PROTECTED,
+    PROTECTION,
     PUMPS,
     PV,
     PV2,
@@ -63,6 +65,7 @@ from edge.blocks.booster_layout import (
     STATE,
     SUCTION_LOW,
     SWAP,
+    TRIP,
     TURNS,
     WAIT,
     WAITING,
@@ -82,6 +85,7 @@ from edge.blocks.booster_pressure import (
 )
 from edge.blocks.booster_sleep import fall_asleep, falls_asleep, wakes_in_hour
 from edge.blocks.booster_staging import (
+    begin_timers,
     learn_head,
     limit_speed,
     no_flow_speed,
@@ -89,7 +93,7 @@ from edge.blocks.booster_staging import (
     stage,
     started,
 )
-from edge.blocks.kind import Example, Kind, usable
+from edge.blocks.kind import Example, Kind, Urge, usable
 from edge.blocks.output import ACTUAL
 from edge.blocks.pid import clip
 from edge.blocks.pumps import (
@@ -111,6 +115,7 @@ from edge.blocks.pumps import (
     leader,
     pump_state,
     ready_pumps,
+    spare_pumps,
     taken_speed,
     wanted_pumps,
 )
@@ -144,6 +149,7 @@ def booster_step(
     blind = lasted(st, s + BAD_SINCE, not good, now, par[p + HOLD])
     restart = dt == 0.0 or isnan(st[s + U])
     if restart and not adopt(v, q, ops, r, count, par, p, st, s, now):
+        st[s + U] = nan  # adopt in the next run, too
         v[ops[o + STATE]], q[ops[o + STATE]] = WAITING, 0
         return
     before = watch(v, q, ops, o, i, par, p, st, s, now, dt, good)
@@ -157,6 +163,8 @@ def booster_step(
             st[s + PHASE], st[s + TURNS] = RUN, st[s + U]
     elif st[s + PHASE] == RUN and regulated and not restart:
         follow_load(v, q, ops, o, r, par, p, st, s, now, dt, before, single)
+    else:
+        begin_timers(st, s, st[s + LOCKED])
     running = choose_pumps(v, q, ops, o, r, par, p, st, s, now, single)
     only = int(st[s + LEADER]) if single else -1
     taken = taken_speed(v, q, ops, r, count, st, t, only)
@@ -188,8 +196,10 @@ def adopt(
                 speed = v[actual] if isnan(speed) else max(speed, v[actual])
     if not known and not lasted(st, s + WAIT, True, now, START_WAIT):
         return False
+    st[s + WAIT] = nan
     st[s + U] = lowest_speed(par, p, st, s) if isnan(speed) else clip(speed, 0.0, 100.0)
     st[s + TURNS], st[s + SWAP] = st[s + U], nan
+    begin_timers(st, s, now)
     if isnan(st[s + LEADER]):
         st[s + LEADER], st[s + LEAD_RUN] = -1.0, 0.0
     if running > 0:
@@ -209,6 +219,7 @@ def watch(
     wanted = 0
     reset = usable(v, q, ops[i + RESET]) and v[ops[i + RESET]] != 0.0
     low = good and st[s + PF] < st[s + GOAL] - LOW
+    low = low and spare_pumps(v, ops, o + SHOWN, int(par[p + N]), st, s + PUMPS) > 0
     for k in range(int(par[p + N])):
         r, t = i + INPUT_COUNT + k * PUMP_OPERANDS, s + PUMPS + k * PUMP_STATES
         state, hours = ops[o + SHOWN + 2 * k], ops[o + SHOWN + 2 * k + 1]
@@ -272,11 +283,12 @@ def ask_pumps(
     v: Floats, q: Bits, ops: Index, o: int, r: int,
     par: Floats, p: int, st: Floats, s: int, only: int,
 ) -> None:  # fmt: skip
-    """Ask each pump for run and speed; in `single_vfd` all but the lead turn at full speed."""
+    """Ask each pump for run and speed; in `single_vfd` all but the lead, and the one that takes
+    the lead over, turn at full speed."""
     sensor = ops[r - INPUT_COUNT + (PV2 if st[s + SENSOR] == 2.0 else PV)]
     for k in range(int(par[p + N])):
         own = v[ops[o + SHOWN + 2 * k]]
-        speed = st[s + U] if only < 0 or k == only else FULL_SPEED
+        speed = st[s + U] if only < 0 or k == only or k == st[s + SWAP] else FULL_SPEED
         command(
             v, q, ops, r + k * PUMP_OPERANDS, st, s + PUMPS + k * PUMP_STATES, own, speed, q[sensor]
         )
@@ -302,6 +314,7 @@ def publish(
     show(v, q, ops[o + DESTAGE], lower)
     show(v, q, ops[o + WAKES_SHOWN], wakes_in_hour(st, s, now))
     show(v, q, ops[o + SLEEP_OFF], why)
+    show(v, q, ops[o + PROTECTION], 1.0 if st[s + PHASE] == TRIP else 0.0)
 
 
 def show(v: Floats, q: Bits, at: int, value: float) -> None:
@@ -321,6 +334,7 @@ BOOSTER = Kind(
     publishes=published,
     states=lambda model: PUMPS + PUMP_STATES * len(model.pumps),
     alarms=alarms,
+    urges=lambda model: tuple(Urge(pump.run, "protection", 0.0) for pump in model.pumps),
     advice=advice,
     examples=(
         Example(

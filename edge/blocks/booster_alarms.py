@@ -54,6 +54,11 @@ SLEEP_OFF = {
     int(NOT_QUIET): Text("并非无人用水, 暂不休眠", "no sleep for now: it was not quiet"),
 }
 
+PROTECTION = {
+    0: Text("正常", "normal"),
+    1: Text("超压或进口压力低", "over-pressure, or suction pressure low"),
+}
+
 
 def numbers(model: Booster) -> range:
     """Pumps count from 1, as on the cabinet door."""
@@ -73,6 +78,7 @@ def published(model: Booster) -> tuple[Published, ...]:
         Published("destage_speed", "%", Text("减泵转速", "speed at which a pump stops")),
         Published("wakes", "", Text("近一小时唤醒次数", "wakes in the last hour")),
         Published("sleep_off", "", Text("休眠限制", "sleep restriction"), SLEEP_OFF),
+        Published("protection", "", Text("保护停泵", "pumps stopped by protection"), PROTECTION),
     )
     return group + tuple(point for i in numbers(model) for point in pump_points(i))
 

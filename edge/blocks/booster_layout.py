@@ -19,10 +19,10 @@ FREQUENT, NOT_QUIET = 1.0, 2.0
 
 PUBLISHED = (
     "state", "speed", "pressure", "setpoint", "running", "sensor",
-    "no_flow_speed", "destage_speed", "wakes", "sleep_off",
+    "no_flow_speed", "destage_speed", "wakes", "sleep_off", "protection",
 )  # fmt: skip
 (STATE, SPEED_REF, PRESSURE, SETPOINT, COUNT, SENSOR_USED,
- NO_FLOW, DESTAGE, WAKES_SHOWN, SLEEP_OFF, SHOWN) = range(11)  # fmt: skip
+ NO_FLOW, DESTAGE, WAKES_SHOWN, SLEEP_OFF, PROTECTION, SHOWN) = range(12)  # fmt: skip
 
 INPUTS = ("pressure", "second", "setpoint", "flow", "suction", "permissive", "enable", "reset")
 PV, PV2, SP, FLOW_IN, SUCTION_IN, PERMISSIVE, ENABLE, RESET, INPUT_COUNT = range(9)

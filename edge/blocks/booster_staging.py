@@ -9,6 +9,7 @@ from __future__ import annotations
 from math import isnan, nan, sqrt
 
 from edge.blocks.booster_layout import (
+    BOOST_AT,
     DAY_AT,
     DAY_HEAD,
     DESTAGE_SPEED,
@@ -22,6 +23,7 @@ from edge.blocks.booster_layout import (
     MAX_LEAD_RUN,
     MPA_PER_METRE,
     PF,
+    QUIET_AT,
     RAMPED,
     S_HI,
     SHOWN,
@@ -36,7 +38,14 @@ from edge.blocks.booster_layout import (
     U,
 )
 from edge.blocks.booster_pressure import gain, speed_for, synchronise
-from edge.blocks.pumps import PUMP_STATES, RUNNING, WANTED, next_to_start
+from edge.blocks.pumps import (
+    PUMP_OPERANDS,
+    PUMP_STATES,
+    RUNNING,
+    WANTED,
+    has_drive,
+    next_to_start,
+)
 from edge.blocks.timing import lasted
 from edge.image.image import Bits, Floats, Index
 
@@ -128,6 +137,12 @@ def started(st: Floats, s: int, now: float) -> None:
     st[s + UP_AT], st[s + DOWN_AT] = nan, nan
 
 
+def begin_timers(st: Floats, s: int, locked: float) -> None:
+    """Whatever must last begins anew: the load was not seen, or not ours, for a while."""
+    started(st, s, locked)
+    st[s + QUIET_AT], st[s + BOOST_AT], st[s + STEADY_AT], st[s + SWAP_AT] = nan, nan, nan, nan
+
+
 def learn_head(par: Floats, p: int, st: Floats, s: int, now: float) -> None:
     """Without H0: the lowest speed that holds the setpoint for a minute, at night, is s0.
 
@@ -153,7 +168,8 @@ def rotate(
     par: Floats, p: int, st: Floats, s: int, t: int, now: float, dt: float, single: bool,
 ) -> None:  # fmt: skip
     """After `max_lead_run` another pump takes the lead: it starts first, 10 s later the old one
-    stops. Only while one pump is enough and the pressure is calm."""
+    stops. Only while one pump is enough and the pressure is calm; where one pump is regulated,
+    only to another that can be."""
     if not isnan(st[s + SWAP]):
         change_over(v, ops, o, par, p, st, s, t, now, single)
         return
@@ -164,7 +180,7 @@ def rotate(
         return
     st[s + LEAD_RUN] = 0.0
     other = next_to_start(v, q, ops, r, o + SHOWN, n, st, t, False, -1, single)
-    if other >= 0:
+    if other >= 0 and not (single and not has_drive(ops, r + other * PUMP_OPERANDS)):
         st[t + other * PUMP_STATES + WANTED] = 1.0
         st[s + SWAP], st[s + SWAP_AT] = other, nan
         started(st, s, now)

@@ -155,6 +155,7 @@ def cooling_tower_step(
     r, t = i + _INPUTS, s + _CELLS
     restart = dt == 0.0 or isnan(st[s + _U])
     if restart and not adopt_tower(v, q, ops, r, count, par, p, st, s, now):
+        st[s + _U] = nan  # adopt in the next run, too
         show(v, q, ops[o + _RESULTS + _STATE], float(WAITING))
         return
     free = watch_fans(v, q, ops, i, shown, count, par, p, st, s, now, dt)
@@ -207,6 +208,7 @@ def adopt_tower(
             speed = own if isnan(speed) else max(speed, own)
     if not known and not lasted(st, s + _WAIT, True, now, START_WAIT):
         return False
+    st[s + _WAIT] = nan
     st[s + _U] = 0.0 if isnan(speed) else clip(speed, par[p + _LEAST], 100.0)
     st[s + _I], st[s + _STG] = nan, stage
     if isnan(st[s + _CHANGED]):

@@ -150,7 +150,8 @@ class AlarmTemplate:
 class Urge:
     """While the rule's published `when` is 1, `point` is asked for `value` at slot 5.
 
-    For a protection that starts something, past minimum times; a tripped interlock goes before it.
+    For what a block must start or stop past minimum times and whoever holds it by hand; a tripped
+    interlock goes before it.
     """
 
     point: str

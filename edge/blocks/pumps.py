@@ -101,7 +101,8 @@ def pump_state(
     """What the pump is doing, and whether its start has failed.
 
     A start has failed after `start_time` without run feedback. When the feedback itself is bad the
-    pump is believed, unless the pressure stays `low` for twice that time.
+    pump is believed, unless the pressure stays `low` for twice that time: which is never so when
+    no other pump could take its place.
     """
     fault, hoa, running = ops[r + FAULT], ops[r + HOA], ops[r + FEEDBACK]
     driven, owner = v[ops[r + RUN + DECIDED]], v[ops[r + RUN + OWNER]]
@@ -260,6 +261,15 @@ def ready_pumps(v: Floats, ops: Index, shown: int, n: int) -> int:
     for i in range(n):
         state = v[ops[shown + 2 * i]]
         count += 1 if available(state) or state == FORCED else 0
+    return count
+
+
+def spare_pumps(v: Floats, ops: Index, shown: int, n: int, st: Floats, t: int) -> int:
+    """How many could run besides those that are to run."""
+    count = 0
+    for i in range(n):
+        wanted = st[t + i * PUMP_STATES + WANTED] == 1.0
+        count += 1 if available(v[ops[shown + 2 * i]]) and not wanted else 0
     return count
 
 

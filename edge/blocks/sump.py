@@ -159,6 +159,7 @@ def sump_step(
     r, level = inputs + _INPUTS, ops[inputs + _LEVEL]
     restart = dt == 0.0 or isnan(st[s + _WANT])
     if restart and not adopt_pit(v, q, ops, r, count, st, s, now):
+        st[s + _WANT] = nan  # adopt in the next run, too
         v[ops[o + _STATE]], q[ops[o + _STATE]] = WAITING, 0
         return
     turning = watch_pumps(v, q, ops, o, inputs, par, p, st, s, now, dt)
@@ -201,6 +202,7 @@ def adopt_pit(
         st[t + _RESULT] = UNTESTED if isnan(st[t + _RESULT]) else st[t + _RESULT]
     if not known and not lasted(st, s + _WAIT, True, now, START_WAIT):
         return False
+    st[s + _WAIT] = nan
     st[s + _WANT], st[s + _STARTED_AT], st[s + _EXERCISED] = running, now, nan
     st[s + _STUCK] = 0.0 if isnan(st[s + _STUCK]) else st[s + _STUCK]
     if isnan(st[s + _READY]) or st[s + _READY] == UNDER_TEST:
