@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import isnan, nan
 
 from edge.blocks.kind import usable
-from edge.blocks.output import DECIDED, OWNER, ask, present
+from edge.blocks.output import DECIDED, MIN_TIME, OWNER, ask, present
 from edge.blocks.timing import ROUNDING, lasted
 from edge.image.image import Bits, Floats, Index
 from edge.image.quality import GOOD
@@ -45,7 +45,7 @@ STARTS, SUCCESSES = 3, 21  # no more attempts in a day, nor successes in a week
 _SUCCEEDED = _STARTED + STARTS
 STATES = _SUCCEEDED + SUCCESSES
 
-MIN_TIME, OURS = float(Slot.MIN_TIME), float(Slot.CORRECT)
+OURS = float(Slot.CORRECT)
 
 
 def correction_step(

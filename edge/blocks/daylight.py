@@ -33,8 +33,8 @@ from edge.blocks.kind import (
     Target,
     usable,
 )
-from edge.blocks.lamps import START_WAIT, Percent, lost, publish, taken
-from edge.blocks.output import RESULT, ask
+from edge.blocks.lamps import START_WAIT, Percent, publish, taken
+from edge.blocks.output import RESULT, ask, lost
 from edge.blocks.pid import clip
 from edge.blocks.ramp import toward
 from edge.blocks.schedule import ClockTime

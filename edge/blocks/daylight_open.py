@@ -12,8 +12,8 @@ from typing import Annotated
 from pydantic import Field
 
 from edge.blocks.kind import Example, Input, Kind, Published, Source, Target, usable
-from edge.blocks.lamps import START_WAIT, Percent, driven, lost, publish, taken
-from edge.blocks.output import RESULT, ask
+from edge.blocks.lamps import START_WAIT, Percent, driven, publish, taken
+from edge.blocks.output import RESULT, ask, lost
 from edge.blocks.pid import clip
 from edge.blocks.ramp import toward
 from edge.blocks.timing import lasted

@@ -9,14 +9,21 @@ from math import isnan, nan
 from typing import Annotated
 
 from edge.blocks.kind import usable
-from edge.blocks.output import ACTUAL, DECIDED, held_by_other, present
+from edge.blocks.output import (
+    ACTUAL,
+    DECIDED,
+    MIN_TIME,
+    OWNER,
+    found_again,
+    held_by_other,
+    present,
+)
 from edge.image.image import Bits, Floats, Index
-from edge.image.quality import BAD, NEVER, OVERRIDDEN
+from edge.image.quality import NEVER, OVERRIDDEN
 from edge.schema.units import Quantity
 
 Percent = Annotated[float, Quantity("%")]
 
-GONE = BAD ^ NEVER  # the device does not answer, other than: it was never read
 START_WAIT = 30.0  # s for the first read-back; an output that has none starts without
 
 
@@ -25,24 +32,18 @@ def driven(ops: Index, o: int) -> bool:
     return bool(ops[o + DECIDED] != ops[o + ACTUAL])
 
 
-def lost(q: Bits, ops: Index, o: int, st: Floats, was_lost: int) -> bool:
-    """Whether the device of the output does not answer; `st[was_lost]` remembers it."""
-    if q[ops[o + ACTUAL]] & GONE == 0:
-        return False
-    st[was_lost] = 1.0
-    return True
-
-
 def taken(v: Floats, q: Bits, ops: Index, o: int, st: Floats, was_lost: int, dt: float) -> float:
-    """The level to take over because the output is not ours at this moment; NaN when it is."""
-    actual = ops[o + ACTUAL]
-    readable = usable(v, q, actual)
-    if st[was_lost] == 1.0 and readable:
-        st[was_lost] = 0.0
+    """The level to take over because the output is not ours at this moment; NaN when it is.
+
+    A minimum time is nobody's will: what it delays comes when it has run out.
+    """
+    actual, back = ops[o + ACTUAL], found_again(v, q, ops, o, st, was_lost)
+    if not isnan(back):
+        return back
+    if usable(v, q, actual) and q[actual] & OVERRIDDEN != 0:
         return float(v[actual])
-    if readable and q[actual] & OVERRIDDEN != 0:
-        return float(v[actual])
-    if dt == 0.0 or held_by_other(v, ops, o) or isnan(v[ops[o + DECIDED]]):
+    other = held_by_other(v, ops, o) and v[ops[o + OWNER]] != MIN_TIME
+    if dt == 0.0 or other or isnan(v[ops[o + DECIDED]]):
         return present(v, q, ops, o)
     return nan
 

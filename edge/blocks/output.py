@@ -10,13 +10,14 @@ from math import isfinite, isnan, nan
 
 from edge.blocks.kind import TARGET_OPERANDS, usable
 from edge.image.image import Bits, Floats, Index
-from edge.image.quality import BAD, GOOD, NEVER, RANGE
+from edge.image.quality import BAD, COMM, GOOD, NEVER, RANGE, STALE
 from edge.image.slots import Slot
 
 REQUEST, DECIDED, OWNER, ACTUAL = 0, 1, 2, 3  # a target's operands
 RESULT = TARGET_OPERANDS  # of kinds with one target, the first published point
 NOTES = 0xFFFF ^ BAD
-OURS = float(Slot.CONTROL)
+OURS, MIN_TIME = float(Slot.CONTROL), float(Slot.MIN_TIME)
+SILENT = COMM | STALE  # the device does not answer; other than a register that cannot be read
 
 
 def held_by_other(v: Floats, ops: Index, o: int) -> bool:
@@ -31,6 +32,22 @@ def present(v: Floats, q: Bits, ops: Index, o: int) -> float:
     if usable(v, q, ops[o + ACTUAL]):
         return float(v[ops[o + ACTUAL]])
     return nan
+
+
+def lost(q: Bits, ops: Index, o: int, st: Floats, was_lost: int) -> bool:
+    """Whether the device of the output does not answer; `st[was_lost]` remembers it."""
+    if q[ops[o + ACTUAL]] & SILENT == 0:
+        return False
+    st[was_lost] = 1.0
+    return True
+
+
+def found_again(v: Floats, q: Bits, ops: Index, o: int, st: Floats, was_lost: int) -> float:
+    """What the output does, once, when its device answers again after `lost`; else NaN."""
+    if st[was_lost] != 1.0 or not usable(v, q, ops[o + ACTUAL]):
+        return nan
+    st[was_lost] = 0.0
+    return float(v[ops[o + ACTUAL]])
 
 
 def ask(v: Floats, q: Bits, ops: Index, o: int, value: float, bits: int) -> None:

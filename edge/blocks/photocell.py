@@ -22,8 +22,8 @@ from edge.blocks.kind import (
     Target,
     usable,
 )
-from edge.blocks.lamps import START_WAIT, driven, lost, publish, taken
-from edge.blocks.output import ask, present
+from edge.blocks.lamps import START_WAIT, driven, publish, taken
+from edge.blocks.output import ask, lost, present
 from edge.blocks.pid import clip
 from edge.blocks.ramp import toward
 from edge.blocks.timing import lasted, switch

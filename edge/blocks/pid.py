@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from edge.blocks.kind import AnyInput, Example, Kind, Target, usable
-from edge.blocks.output import ask, held_by_other, present
+from edge.blocks.output import ask, found_again, held_by_other, lost, present
 from edge.blocks.ramp import toward
 from edge.blocks.timing import lasted
 from edge.image.image import Bits, Floats, Index
@@ -56,7 +56,7 @@ class Pid(Model):
 
 _PV, _SP = 4, 5
 _KP, _TI, _TD, _LOW, _HIGH, _ACTION, _DEADBAND, _SP_RAMP, _SLEW, _TT, _HOLD = range(11)
-_I, _LAST, _SETPOINT, _FILTERED, _BAD_SINCE, _HELD = range(6)
+_I, _LAST, _SETPOINT, _FILTERED, _BAD_SINCE, _HELD, _LOST = range(7)
 DERIVATIVE_FILTER = 0.1  # of Td: the usual N = 10
 
 
@@ -69,7 +69,16 @@ def pid_step(
     v: Floats, q: Bits, ops: Index, o: int, n: int,
     par: Floats, p: int, st: Floats, s: int, now: float, dt: float,
 ) -> None:  # fmt: skip
-    """A bad input or setpoint holds the output for `hold`, then withdraws; both return bumpless."""
+    """A bad input or setpoint holds the output for `hold`, then withdraws; both return bumpless.
+
+    While the device of the output is silent nothing is integrated: what it does then is taken over.
+    """
+    if not isnan(st[s + _I]) and lost(q, ops, o, st, s + _LOST):
+        st[s + _HELD] = 1.0
+        return
+    back = found_again(v, q, ops, o, st, s + _LOST)
+    if not isnan(back):
+        st[s + _LAST] = back
     pv, sp = ops[o + _PV], ops[o + _SP]
     bits = q[pv] | q[sp]
     if not (usable(v, q, pv) and usable(v, q, sp)):
@@ -158,7 +167,7 @@ PID = Kind(
     every=0.5,
     slot=Slot.CONTROL,
     publishes=lambda _: (),
-    states=lambda _: 6,
+    states=lambda _: 7,
     examples=(
         Example(
             "the vector of domain §1.2: leaves saturation at once",

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from edge.blocks.kind import AnyInput, Example, Kind, Published, Target, usable
 from edge.blocks.logic import Unit
-from edge.blocks.output import deliver, held_by_other, present
+from edge.blocks.output import deliver, found_again, held_by_other, lost, present
 from edge.blocks.water_hammer import refuse_fast
 from edge.image.image import Bits, Floats, Index
 from edge.image.slots import Slot
@@ -56,7 +56,7 @@ class Ramp(Model):
 
 _INPUT = 5
 _UP, _DOWN, _HOLD = 0, 1, 2
-_BAD_SINCE, _Y = 0, 1
+_BAD_SINCE, _Y, _LOST = 0, 1, 2
 
 
 def toward(y: float, x: float, up: float, down: float) -> float:
@@ -73,14 +73,21 @@ def ramp_step(
     v: Floats, q: Bits, ops: Index, o: int, n: int,
     par: Floats, p: int, st: Floats, s: int, now: float, dt: float,
 ) -> None:  # fmt: skip
-    """Begins with what the output does, follows it while another slot holds it; holds when bad."""
+    """Begins with what the output does, follows it while another slot holds it; holds when bad.
+
+    While the device of the output is silent it stands; then it goes on from what that does.
+    """
     k = ops[o + _INPUT]
+    if not isnan(st[s + _Y]) and lost(q, ops, o, st, s + _LOST):
+        return
+    back = found_again(v, q, ops, o, st, s + _LOST)
     if not usable(v, q, k):
         deliver(v, q, ops, o, st, s + _BAD_SINCE, now, par[p + _HOLD], nan, q[k])
         return
     y = nan if dt == 0.0 else st[s + _Y]
     if (isnan(y) or held_by_other(v, ops, o)) and not isnan(present(v, q, ops, o)):
         y = present(v, q, ops, o)
+    y = y if isnan(back) else back
     y = v[k] if isnan(y) else toward(y, v[k], par[p + _UP] * dt, par[p + _DOWN] * dt)
     st[s + _Y] = y
     deliver(v, q, ops, o, st, s + _BAD_SINCE, now, par[p + _HOLD], y, q[k])
@@ -94,7 +101,7 @@ RAMP = Kind(
     every=0.5,
     slot=Slot.CONTROL,
     publishes=lambda model: (Published("", model.unit, Text("斜坡输出", "ramped value")),),
-    states=lambda _: 2,
+    states=lambda _: 3,
     examples=(
         Example(
             "lamps: 5 %/s up, 1 %/s down, from what the dimmer shows",

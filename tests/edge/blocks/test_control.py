@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from edge.blocks.conditioning import Conditioning
 from edge.blocks.pid import PID
-from edge.image.quality import BAD, COMM, HELD, NEVER, RANGE, SENSOR, SIMULATED, UNCERTAIN
+from edge.image.quality import BAD, COMM, CONFIG, HELD, NEVER, RANGE, SENSOR, SIMULATED, UNCERTAIN
 from tests.support.rules import CONTROL, Bench, site_of
 
 LOOP: dict[str, Any] = {
@@ -381,3 +381,37 @@ def test_scale_beyond_its_ends() -> None:
         it["s.x"] = 24.0
         it.step(0.0)
         assert it["r"] == wanted
+
+
+def test_a_loop_whose_valve_was_lost_goes_on_from_where_the_valve_is() -> None:
+    """An hour without the output's device winds nothing up; its fail-safe position is adopted."""
+    loop = Loop(ti="600s")
+    asked = loop.run(0.4, 4)
+    loop.bench.image.quality[loop.bench.index["b.speed"]] = COMM
+    assert loop.run(0.38, 7200) == asked
+    loop.bench["b.speed"] = 75.0
+    assert loop.run(0.4) == 75.0
+    assert abs(loop.run(0.4) - 75.0) < 0.5
+
+
+def test_a_loop_drives_an_output_that_cannot_be_read() -> None:
+    """A register that the device refuses to read back is driven all the same."""
+    loop = Loop()
+    loop.run(0.4, 4)
+    loop.bench.image.quality[loop.bench.index["b.speed"]] = CONFIG
+    assert loop.run(0.38) != loop.run(0.38)
+
+
+def test_a_ramp_goes_on_from_what_a_lost_device_does() -> None:
+    """While the dimmer is silent the ramp stands, then begins at the dimmer's own level."""
+    rule = {"input": "h.wanted", "up": 5.0, "down": 1.0, "output": "h.level", "unit": "%"}
+    it = Bench(site_of({"r": ("ramp", rule)}))
+    it["h.wanted"], it["h.level"] = 100.0, 20.0
+    it.step(0.0)
+    it["h.level"] = nan
+    for k in range(1, 9):
+        it.step(0.5 * k)
+    assert it["r"] == 20.0
+    it["h.level"] = 50.0
+    it.step(4.5)
+    assert it["r"] == 52.5

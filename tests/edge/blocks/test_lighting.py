@@ -36,7 +36,7 @@ from edge.blocks.occupancy import (
     VACANT,
 )
 from edge.blocks.photocell import BLOCKED, FALLBACK, OFF, ON, PHOTOCELL
-from edge.image.quality import COMM
+from edge.image.quality import COMM, CONFIG
 from tests.support.block import Instance
 
 OPEN = {"illuminance": "roof.lux", "output": "hall.dimmer", "daylight_factor": 0.01}
@@ -380,3 +380,26 @@ def test_a_meter_is_believed_before_any_estimate() -> None:
     block["hall.kwh"] = 100.5
     block.run(1)
     assert (block["energy"], block["source"], block.quality("energy")) == (0.5, METERED, 0)
+
+
+def test_a_level_that_cannot_be_read_back_is_driven_all_the_same() -> None:
+    """A register that the device refuses to read does not keep a garage dark."""
+    lane = Instance(OCCUPANCY, {"motion": "pir", "output": "level"})
+    lane["pir"] = 1.0
+    for k in range(100):
+        lane.bad("level", CONFIG)
+        lane.step(0.5 * k)
+    assert lane.request("level") == 100.0
+
+
+def test_a_minimum_time_delays_and_does_not_overrule() -> None:
+    """Lamps that a minimum time keeps on go off when it ends, not another delay later."""
+    yard = Instance(PHOTOCELL, {"illuminance": "lux", "output": "lamps", "off_delay": "10s"})
+    yard["lux"], yard["lamps"] = 1000.0, 1.0
+    for now in range(12):
+        yard.step(float(now))
+    assert yard.request("lamps") == 0.0
+    yard.taken["lamps"] = (6, 1.0)
+    for now in range(12, 20):
+        yard.step(float(now))
+    assert yard.request("lamps") == 0.0
