@@ -28,6 +28,7 @@ from edge.blocks.tower_guard import Band
 from edge.blocks.tower_shown import (
     FALLBACK,
     FREEZE,
+    FREEZE_BLIND,
     HELD,
     IDLE,
     NO_FAN,
@@ -40,7 +41,7 @@ from edge.blocks.tower_shown import (
     tower_points,
 )
 from edge.image.image import Bits, Floats, Index
-from edge.image.quality import NEVER
+from edge.image.quality import BAD, NEVER
 from edge.image.slots import Slot
 from edge.schema.model import Model, Refusal
 from edge.schema.units import Duration, Quantity
@@ -70,7 +71,8 @@ class CoolingTower(Model):
 
     `kp` is %/K. `enable` 0 stops the fans (no condenser water). `bands` are skipped speeds.
     `makeup` opens below `basin_low` and shuts at `basin_high`; `pump_permitted` says that there is
-    water: write an interlock on it. Minimum times and starts per hour stand at the output points.
+    water, from `basin_low` on until it falls below `basin_stop`: write an interlock on it. Minimum
+    times and starts per hour stand at the output points.
     """
 
     makeup: Annotated[str | None, Target("")] = None
@@ -115,6 +117,15 @@ class CoolingTower(Model):
                     "the cells must be of one sort: all with speed, all with high, or all without",
                 )
             )
+        if (self.makeup and self.basin_level is None) or (
+            self.heater and self.basin_temperature is None
+        ):
+            raise Refusal(
+                Text(
+                    "makeup 还需要 basin_level, heater 还需要 basin_temperature",
+                    "makeup takes basin_level as well, heater takes basin_temperature",
+                )
+            )
         if not self.basin_stop < self.basin_low < self.basin_high:
             raise Refusal(
                 Text(
@@ -133,7 +144,7 @@ _LEAVING, _WET, _ENABLE, _BASIN, _BASIN_T, _RESET, _INPUTS = range(7)
  _OWN) = range(23)  # fmt: skip
 _RUN, _VFD, _FAST, _MOTOR, _CELL = 0, 4, 8, 12, 15  # operands of a cell
 (_U, _I, _GOAL, _BAD_SINCE, _WET_BAD, _CHANGED, _STG, _COLD, _FILLS, _HEATS, _WAIT,
- _ASKED, _CELLS) = range(13)  # fmt: skip
+ _ASKED, _WATER, _LEVEL_BAD, _COLD_BAD, _CELLS) = range(16)  # fmt: skip
 _LEVEL, _FREE_AT, _HAD, _CELL_STATES = 4, 5, 6, 7  # of a cell, after those of a motor
 THAWED = 2.0  # K above `freeze` until the fans may run again
 STEP = 0.5  # % of speed: less is not asked for, drives wear out by writes too
@@ -147,7 +158,8 @@ def cooling_tower_step(
     """Look at water and fans, regulate or stage, ask.
 
     What turns is adopted at its speed. A bad leaving temperature holds the fans for `hold`, then
-    drives run at the fallback speed and stages stay; a bad wet bulb keeps the setpoint for so long.
+    drives run at the fallback speed, those that stood too, and stages stay; against freezing it is
+    taken for the wet bulb + approach. A bad wet bulb keeps the setpoint for so long.
     """
     count = int(par[p + _N])
     shown = o + _RESULTS + SHOWN
@@ -163,16 +175,18 @@ def cooling_tower_step(
     good = usable(v, q, ops[i + _LEAVING])
     water = v[ops[i + _LEAVING]]
     off = usable(v, q, ops[i + _ENABLE]) and v[ops[i + _ENABLE]] == 0.0
-    if good:
-        thaw = par[p + _FREEZE] + (THAWED if st[s + _COLD] == 1.0 else 0.0)
-        st[s + _COLD] = 1.0 if water < thaw else 0.0
     blind = lasted(st, s + _BAD_SINCE, not good, now, par[p + _HOLD])
+    wet = ops[i + _WET]
+    if good or (blind and usable(v, q, wet)):
+        thaw = par[p + _FREEZE] + (THAWED if st[s + _COLD] == 1.0 else 0.0)
+        likely = water if good else v[wet] + par[p + _APPROACH]
+        st[s + _COLD] = 1.0 if likely < thaw else 0.0
     drives = ops[r + _VFD + ACTUAL] != ops[r + _VFD + DECIDED]
     stages = count * (1 if ops[r + _FAST + ACTUAL] == ops[r + _FAST + DECIDED] else 2)
     error = water - goal if good else nan
     if off or st[s + _COLD] == 1.0:
         stop_all(st, s, count, par, p, now)
-        state = OFF if off else FREEZE
+        state = OFF if off else FREEZE if good else FREEZE_BLIND
     elif free == 0:
         stop_all(st, s, count, par, p, now)
         state = NO_FAN
@@ -186,7 +200,7 @@ def cooling_tower_step(
     for k in range(count):
         cell, m = r + k * _CELL, t + k * _CELL_STATES
         command_fan(v, q, ops, cell, drives, v[ops[shown + 2 * k]], par, p, st, s, m, now)
-    basin(v, q, ops, o, i, par, p, st, s)
+    basin(v, q, ops, o, i, par, p, st, s, now)
     publish_tower(v, q, ops, o, shown, count, state, drives, st, s)
 
 
@@ -209,6 +223,8 @@ def adopt_tower(
     if not known and not lasted(st, s + _WAIT, True, now, START_WAIT):
         return False
     st[s + _WAIT] = nan
+    if isnan(speed) and stage > 0.0:
+        speed = par[p + _LEAST]  # turns, and nobody knows how fast
     st[s + _U] = 0.0 if isnan(speed) else clip(speed, par[p + _LEAST], 100.0)
     st[s + _I], st[s + _STG] = nan, stage
     if isnan(st[s + _CHANGED]):
@@ -273,9 +289,11 @@ def regulate_fans(
     if not isnan(taken):
         speed, st[s + _I] = taken, nan
     elif speed <= 0.0:
-        if rested and error >= 0.5 * par[p + _HYST]:
+        if rested and (blind or error >= 0.5 * par[p + _HYST]):
             speed, st[s + _I], st[s + _CHANGED] = least, nan, now
-        else:
+        if isnan(error):
+            state = FALLBACK if blind else HELD
+        elif speed <= 0.0:
             state = IDLE
     elif isnan(error):
         state = FALLBACK if blind else HELD
@@ -408,24 +426,45 @@ def skipped(speed: float, par: Floats, p: int) -> float:
 
 
 def basin(
-    v: Floats, q: Bits, ops: Index, o: int, i: int, par: Floats, p: int, st: Floats, s: int
+    v: Floats, q: Bits, ops: Index, o: int, i: int,
+    par: Floats, p: int, st: Floats, s: int, now: float,
 ) -> None:  # fmt: skip
-    """Make-up between two levels, the heater below 4 °C and only under water, the permissive."""
+    """Make-up between two levels, the heater below 4 °C and only under water, the permissive.
+
+    Valve and heater begin as they stand. A bad input leaves them for `hold`, then they are
+    withdrawn and a pump is not permitted: a single lost answer stops nothing.
+    """
     level, cold = ops[i + _BASIN], ops[i + _BASIN_T]
-    known = usable(v, q, level)
-    if known:
-        if v[level] < par[p + _LOW]:
-            st[s + _FILLS] = 1.0
-        elif v[level] >= par[p + _HIGH_LEVEL]:
-            st[s + _FILLS] = 0.0
-    absent = not known and q[level] == NEVER and isnan(st[s + _FILLS])
-    wet = absent or (known and v[level] >= par[p + _STOP])
+    dark = lost_for(v, q, level, par, p, st, s + _LEVEL_BAD, now)
+    if usable(v, q, level):
+        height = v[level]
+        if height < par[p + _STOP]:
+            st[s + _WATER] = 0.0
+        elif height >= par[p + _LOW] or isnan(st[s + _WATER]):
+            st[s + _WATER] = 1.0
+        fills = present(v, q, ops, o + _MAKEUP) > 0.5 if isnan(st[s + _FILLS]) else False
+        fills = fills or st[s + _FILLS] == 1.0 or height < par[p + _LOW]
+        st[s + _FILLS] = 1.0 if fills and height < par[p + _HIGH_LEVEL] else 0.0
+    elif dark:
+        st[s + _WATER], st[s + _FILLS] = 0.0, nan
     if usable(v, q, cold):
-        limit = par[p + _HEAT] + (THAWED if st[s + _HEATS] == 1.0 else 0.0)
+        heats = present(v, q, ops, o + _HEATER) > 0.5 if isnan(st[s + _HEATS]) else False
+        limit = par[p + _HEAT] + (THAWED if heats or st[s + _HEATS] == 1.0 else 0.0)
         st[s + _HEATS] = 1.0 if v[cold] < limit else 0.0
-    ask(v, q, ops, o + _MAKEUP, 1.0 if known and st[s + _FILLS] == 1.0 else 0.0, q[level])
-    ask(v, q, ops, o + _HEATER, 1.0 if wet and st[s + _HEATS] == 1.0 else 0.0, 0)
+    elif lost_for(v, q, cold, par, p, st, s + _COLD_BAD, now):
+        st[s + _HEATS] = nan
+    wet = st[s + _WATER] != 0.0  # without a level nobody asks for it
+    ask(v, q, ops, o + _MAKEUP, st[s + _FILLS], q[level])
+    ask(v, q, ops, o + _HEATER, st[s + _HEATS] if wet else 0.0, q[cold])
     show(v, q, ops[o + _RESULTS + _PERMITTED], 1.0 if wet else 0.0)
+
+
+def lost_for(
+    v: Floats, q: Bits, k: int, par: Floats, p: int, st: Floats, timer: int, now: float
+) -> bool:  # fmt: skip
+    """Whether an input has been bad for `hold`; one that was never read is not."""
+    bad = not usable(v, q, k) and q[k] & BAD != NEVER
+    return lasted(st, timer, bad, now, par[p + _HOLD])
 
 
 def publish_tower(

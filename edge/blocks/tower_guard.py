@@ -6,6 +6,7 @@ is skipped. It drives nothing: what it trips is asked for 0 at slot 5. Called by
 
 from __future__ import annotations
 
+from math import nan
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -88,7 +89,8 @@ def tower_guard_step(
     high = usable(v, q, vibration) and v[vibration] >= par[p + _LIMIT]
     told = lasted(st, s + _HIGH_AT, high and not masked, now, par[p + _DELAY])
     show(v, q, ops[o + _TRIPPED], 1.0 if st[s + _LATCHED] == 1.0 or blind else 0.0)
-    show(v, q, ops[o + _HIGH], 1.0 if told else 0.0)
+    dark = q[vibration] & BAD not in (0, NEVER)  # what cannot be seen neither raises nor clears
+    show(v, q, ops[o + _HIGH], nan if dark else 1.0 if told else 0.0)
     show(v, q, ops[o + _MASKED], 1.0 if masked else 0.0)
 
 

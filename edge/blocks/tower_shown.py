@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edge.blocks.cooling_tower import CoolingTower
 
 SHOWN = 6  # published points of the tower; two more of each fan
-OFF, IDLE, REGULATING, STAGED, FREEZE, HELD, FALLBACK, NO_FAN, WAITING = range(1, 10)
+OFF, IDLE, REGULATING, STAGED, FREEZE, HELD, FALLBACK, NO_FAN, WAITING, FREEZE_BLIND = range(1, 11)
 
 STATES = {
     OFF: Text("未投入", "not enabled"),
@@ -27,6 +27,7 @@ STATES = {
     FALLBACK: Text("水温信号坏, 后备转速", "temperature bad, fallback speed"),
     NO_FAN: Text("无可用风机", "no fan available"),
     WAITING: Text("等待风机回读", "waiting for the fans' read-back"),
+    FREEZE_BLIND: Text("水温信号坏, 防冻停机", "temperature bad, stopped against freezing"),
 }
 
 
@@ -48,13 +49,14 @@ def tower_points(model: CoolingTower) -> tuple[Published, ...]:
 
 
 def tower_alarms(model: CoolingTower) -> tuple[AlarmTemplate, ...]:
-    """Water too warm, its signal lost, no fan, no water; trip and failed start of each fan."""
+    """The temperature lost, no fan, no water; trip and failed start of each fan."""
     shows = ("{rule}.setpoint", "{rule}.speed", "{rule}.running")
     sensor = Text("检查温度传感器与接线", "check the sensor and its wiring")
     tower = (
         AlarmTemplate(
-            "{RULE}_TEMPERATURE_LOST", f"{{rule}}.state == {HELD} or {{rule}}.state == {FALLBACK}",
-            2, Text("出水温度信号丢失", "Leaving temperature lost"),
+            "{RULE}_TEMPERATURE_LOST",
+            " or ".join(f"{{rule}}.state == {n}" for n in (HELD, FALLBACK, FREEZE_BLIND)), 2,
+            Text("出水温度信号丢失", "Leaving temperature lost"),
             (sensor, Text("检查通信", "check the bus"),
              Text("就地读温度计", "read the local thermometer")),
             on_delay=10.0, shows=shows,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from math import nan
+from math import isnan, nan
 from typing import Any
 
 import pytest
@@ -15,7 +15,16 @@ from drivers.sim.models.cooling import Tower
 from edge.blocks.cooling_tower import COOLING_TOWER, CoolingTower
 from edge.blocks.pumps import BLOCKED, FAILED
 from edge.blocks.tower_guard import TOWER_GUARD
-from edge.blocks.tower_shown import FALLBACK, FREEZE, HELD, IDLE, OFF, REGULATING
+from edge.blocks.tower_shown import (
+    FALLBACK,
+    FREEZE,
+    FREEZE_BLIND,
+    HELD,
+    IDLE,
+    OFF,
+    REGULATING,
+    WAITING,
+)
 from edge.image.quality import COMM
 from tests.support.block import Instance
 
@@ -175,6 +184,57 @@ def test_a_lost_temperature() -> None:
     assert tower.speeds()[0] == pytest.approx(60.0, abs=1.0)
 
 
+def test_a_temperature_lost_while_the_fans_stand() -> None:
+    """It is told, and after 30 s the fans start: nobody knows how warm the water gets."""
+    tower = Water(plant={"leaving": 26.0, "load": 0.0}).run(400)
+    assert tower.block["state"] == IDLE
+    tower.bad = True
+    assert tower.run(20).block["state"] == HELD
+    assert tower.run(100).block["state"] == FALLBACK
+    assert tower.speeds() == [pytest.approx(60.0, abs=0.5)] * 2
+
+
+def test_a_temperature_lost_in_the_cold() -> None:
+    """Stopped against freezing, and told; a wet bulb that has warmed up lets the fans run."""
+    tower = Water(plant={"leaving": 4.5, "wet_bulb": -2.0, "load": 0.0}).run(1)
+    assert tower.block["state"] == FREEZE
+    tower.bad = True
+    assert tower.run(400).block["state"] == FREEZE_BLIND
+    tower.plant.wet_bulb = 15.0
+    assert tower.run(400).block["state"] == FALLBACK
+
+
+def test_a_basin_level_that_is_lost() -> None:
+    """A single lost answer stops no pump; after 30 s nobody vouches for the water."""
+    tower = Water(plant={"basin": 0.38, "load": 0.0})
+    tower.block["makeup"] = 1.0
+    assert tower.run(2).block.request("makeup") == 1.0  # as it stood
+    seen = []
+    for k in range(80):
+        tower.block.bad("level", COMM)
+        tower.block.step(tower.now + 0.5 * k)
+        seen.append((tower.block["pump_permitted"], tower.block.request("makeup")))
+    assert seen[58] == (1.0, 1.0)
+    assert seen[62][0] == 0.0
+    assert isnan(seen[62][1])
+
+
+def test_silent_fans_are_waited_for_at_every_start() -> None:
+    """Not adopted as stopped after one scan, neither at the first nor at a later start."""
+    tower = Water(plant={"leaving": 33.0})
+    for start in (0.0, 9000.0):
+        for name in ("f1", "f2", "r1", "r2"):
+            tower.block.bad(name, COMM)
+        tower.block["leaving"], tower.block["wet"] = 33.0, 26.0
+        for k in range(4):
+            tower.block.step(start + 0.5 * k)
+            assert tower.block["state"] == WAITING
+        for name in ("f1", "f2", "r1", "r2"):
+            tower.block[name] = 1.0
+        tower.block.step(start + 2.0)
+        assert tower.block["state"] == REGULATING
+
+
 def test_bumpless_after_a_person() -> None:
     """While slot 8 holds the speeds they are followed; the return goes on from there."""
     tower = Water(plant={"leaving": 31.0}).run(600)
@@ -272,6 +332,8 @@ def test_the_guard_when_its_switch_is_lost() -> None:
         ({"cells": [{"run": "a", "speed": "b", "running": "c"}, {"run": "d", "running": "e"}]},
          "one sort"),
         ({"cells": [{"run": "a", "running": "c"}], "basin_low": 0.05}, "basin_stop <"),
+        ({"cells": [{"run": "a", "running": "c"}], "makeup": "m"}, "takes basin_level"),
+        ({"cells": [{"run": "a", "running": "c"}], "heater": "h"}, "takes basin_temperature"),
     ],
 )  # fmt: skip
 def test_what_is_refused(options: dict[str, Any], message: str) -> None:
