@@ -21,6 +21,7 @@ from edge.blocks.daylight_care import (
     full_output,
     night,
     night_test,
+    unfound,
     watch_step,
 )
 from edge.blocks.kind import (
@@ -33,7 +34,7 @@ from edge.blocks.kind import (
     Target,
     usable,
 )
-from edge.blocks.lamps import START_WAIT, Percent, publish, taken
+from edge.blocks.lamps import AT_FALLBACK, START_WAIT, Percent, publish, sensor_lost, taken
 from edge.blocks.output import RESULT, ask, lost
 from edge.blocks.pid import clip
 from edge.blocks.ramp import toward
@@ -184,6 +185,7 @@ def automatic(
         st[s + _BAD_SINCE] = nan
         resume(lux, par, p, st, s, now)
     if not responds(lux, setpoint, par, p, st, s, now):
+        end_test(st, s + _CARE)
         st[s + _UT] = clip(level, 0.0, 100.0)
         return NO_RESPONSE
     if tested(v, q, ops, o, par, p, st, s, now):
@@ -219,6 +221,7 @@ def tested(
     measured = found(st, s + _CARE)
     if measured != before and measured < RESPONSE * par[p + _FULL]:
         st[s + _STUCK] = lux
+        unfound(before, st, s + _CARE)
     return True
 
 
@@ -323,7 +326,7 @@ def _alarms(model: Daylight) -> tuple[AlarmTemplate, ...]:
                 "灯光变化超过 30 % 而照度读数不变",
                 "the lamps changed by more than 30 % and the reading did not",
             ),
-            consequence=Text("按后备亮度照明, 不节能", "lit at the fallback level, no saving"),
+            consequence=AT_FALLBACK,
             checks=(
                 Text("擦净照度计", "clean the sensor"),
                 Text("查看有无遮挡", "look for an obstruction"),
@@ -331,18 +334,7 @@ def _alarms(model: Daylight) -> tuple[AlarmTemplate, ...]:
             ),
             shows=shows,
         ),
-        AlarmTemplate(
-            id="{RULE}_LUX_SENSOR_LOST",
-            when=f"{{rule}}.state == {FALLBACK}",
-            priority=3,
-            text=Text("照度信号丢失", "Illuminance signal lost"),
-            consequence=Text("按后备亮度照明, 不节能", "lit at the fallback level, no saving"),
-            checks=(
-                Text("检查传感器电源与通信", "check the sensor's power and bus"),
-                Text("核对地址与接线", "check its address and wiring"),
-            ),
-            shows=shows,
-        ),
+        sensor_lost(FALLBACK, AT_FALLBACK, shows),
         AlarmTemplate(
             id="{RULE}_OSCILLATING",
             when=f"{{rule}}.gain < {model.gain!r}",

@@ -73,6 +73,11 @@ def found(st: Floats, c: int) -> float:
     return float(st[c + _FOUND])
 
 
+def unfound(before: float, st: Floats, c: int) -> None:
+    """Forget a measurement that tells of the sensor, not of the lamps: `before` counts again."""
+    st[c + _FOUND] = before
+
+
 def night_test(
     month: float, free: bool, lux: float, u: float, now: float, st: Floats, c: int
 ) -> float:  # fmt: skip

@@ -11,8 +11,24 @@ from typing import Annotated
 
 from pydantic import Field
 
-from edge.blocks.kind import Example, Input, Kind, Published, Source, Target, usable
-from edge.blocks.lamps import START_WAIT, Percent, driven, publish, taken
+from edge.blocks.kind import (
+    Example,
+    Input,
+    Kind,
+    Published,
+    Source,
+    Target,
+    usable,
+)
+from edge.blocks.lamps import (
+    AT_FALLBACK,
+    START_WAIT,
+    Percent,
+    driven,
+    publish,
+    sensor_lost,
+    taken,
+)
 from edge.blocks.output import RESULT, ask, lost
 from edge.blocks.pid import clip
 from edge.blocks.ramp import toward
@@ -116,6 +132,7 @@ DAYLIGHT_OPEN = Kind(
         Published("target", "%", Text("目标亮度", "target level")),
     ),
     states=lambda _: 5,
+    alarms=lambda _: (sensor_lost(FALLBACK, AT_FALLBACK),),
     examples=(
         Example(
             "150 lx wanted, 200 lx from the lamps, 1 % of the daylight: domain §1.6",

@@ -25,8 +25,8 @@ from edge.text import Text
 class LampPower(Model):
     """`rated` is the power of the group at 100 %, `standby` of its drivers when off.
 
-    `meter` is a counter of energy; with one the energy is what it counted since the start, and an
-    estimate is never shown for it.
+    `meter` is a counter of energy; with one the energy is what it counted since it was first read,
+    and an estimate is never shown for it. What it is compared with covers the same time.
     """
 
     level: Annotated[Source, Input("%")]
@@ -45,7 +45,7 @@ ESTIMATED, METERED = 0, 1
 
 _POWER, _ENERGY, _ALWAYS_ON, _SAVING, _SOURCE, _LEVEL, _METER = range(7)
 _RATED, _STANDBY = 0, 1
-_USED, _FULL, _COUNTER, _COUNTED = range(4)
+_USED, _FULL, _COUNTER, _COUNTED, _READ_AT = range(5)
 HOUR = 3600.0
 
 
@@ -53,7 +53,9 @@ def lamp_power_step(
     v: Floats, q: Bits, ops: Index, o: int, n: int,
     par: Floats, p: int, st: Floats, s: int, now: float, dt: float,
 ) -> None:  # fmt: skip
-    """P = P_sb + (P_rated - P_sb)·u. Time without a level counts for neither sum."""
+    """P = P_sb + (P_rated - P_sb)·u. Time without a level counts for neither sum of an estimate;
+    of a meter all time counts for both, read or not.
+    """
     if isnan(st[s + _USED]):
         st[s + _USED], st[s + _FULL], st[s + _COUNTED] = 0.0, 0.0, 0.0
     k, meter, power = ops[o + _LEVEL], ops[o + _METER], nan
@@ -61,12 +63,15 @@ def lamp_power_step(
         share = clip(v[k] / 100.0, 0.0, 1.0)
         power = par[p + _STANDBY] + (par[p + _RATED] - par[p + _STANDBY]) * share
         st[s + _USED] += power * dt / HOUR
-    if usable(v, q, k) or usable(v, q, meter):
-        st[s + _FULL] += par[p + _RATED] * dt / HOUR
+        if isnan(st[s + _COUNTER]):
+            st[s + _FULL] += par[p + _RATED] * dt / HOUR
     if usable(v, q, meter):
+        first = isnan(st[s + _COUNTER])
         counted = v[meter] - st[s + _COUNTER]  # NaN at first, negative after an exchange
         st[s + _COUNTED] += counted if counted > 0.0 else 0.0
-        st[s + _COUNTER] = v[meter]
+        passed = 0.0 if first else now - st[s + _READ_AT]  # the counter goes on while unread
+        st[s + _FULL] = (0.0 if first else st[s + _FULL]) + par[p + _RATED] * passed / HOUR
+        st[s + _COUNTER], st[s + _READ_AT] = v[meter], now
     metered = not isnan(st[s + _COUNTER])
     energy = st[s + _COUNTED] if metered else st[s + _USED]
     note = 0 if metered else UNCERTAIN
@@ -95,7 +100,7 @@ LAMP_POWER = Kind(
             {ESTIMATED: Text("估算", "estimated"), METERED: Text("计量", "metered")},
         ),
     ),
-    states=lambda _: 4,
+    states=lambda _: 5,
     examples=(
         Example(
             "a second at 50 % of 6 to 240 W, against 240 W",

@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import isnan, nan
 from typing import Annotated
 
-from edge.blocks.kind import usable
+from edge.blocks.kind import AlarmTemplate, usable
 from edge.blocks.output import (
     ACTUAL,
     DECIDED,
@@ -21,9 +21,11 @@ from edge.blocks.output import (
 from edge.image.image import Bits, Floats, Index
 from edge.image.quality import NEVER, OVERRIDDEN
 from edge.schema.units import Quantity
+from edge.text import Text
 
 Percent = Annotated[float, Quantity("%")]
 
+AT_FALLBACK = Text("按后备亮度照明, 不节能", "lit at the fallback level, no saving")
 START_WAIT = 30.0  # s for the first read-back; an output that has none starts without
 
 
@@ -46,6 +48,22 @@ def taken(v: Floats, q: Bits, ops: Index, o: int, st: Floats, was_lost: int, dt:
     if dt == 0.0 or other or isnan(v[ops[o + DECIDED]]):
         return present(v, q, ops, o)
     return nan
+
+
+def sensor_lost(state: int, consequence: Text, shows: tuple[str, ...] = ()) -> AlarmTemplate:
+    """The alarm of a rule that is in its fallback `state` because it has no illuminance."""
+    return AlarmTemplate(
+        id="{RULE}_LUX_SENSOR_LOST",
+        when=f"{{rule}}.state == {state}",
+        priority=3,
+        text=Text("照度信号丢失", "Illuminance signal lost"),
+        consequence=consequence,
+        checks=(
+            Text("检查传感器电源与通信", "check the sensor's power and bus"),
+            Text("核对地址与接线", "check its address and wiring"),
+        ),
+        shows=shows,
+    )
 
 
 def publish(v: Floats, q: Bits, k: int, value: float, bits: int) -> None:

@@ -19,7 +19,7 @@ from edge.blocks.pid import clip
 from edge.blocks.ramp import toward
 from edge.blocks.timing import ROUNDING, lasted
 from edge.image.image import Bits, Floats, Index
-from edge.image.quality import NEVER
+from edge.image.quality import BAD, NEVER
 from edge.image.slots import Slot
 from edge.schema.model import Model, Refusal
 from edge.schema.units import Duration
@@ -128,7 +128,7 @@ def presence(
     if signal(v, q, ops[o + _NEAR]):
         st[s + _NEAR_AT] = now
     moved = not usable(v, q, motion) or v[motion] != 0.0
-    if moved:
+    if moved and q[motion] & BAD != NEVER:  # else a start would be a presence, hold time and all
         st[s + _SEEN_AT] = now
     if signal(v, q, ops[o + _PANIC]):
         return PANIC

@@ -13,7 +13,6 @@ from pydantic import Field, model_validator
 
 from edge.blocks.kind import (
     TARGET_OPERANDS,
-    AlarmTemplate,
     Example,
     Input,
     Kind,
@@ -22,8 +21,8 @@ from edge.blocks.kind import (
     Target,
     usable,
 )
-from edge.blocks.lamps import START_WAIT, driven, publish, taken
-from edge.blocks.output import ask, lost, present
+from edge.blocks.lamps import START_WAIT, driven, publish, sensor_lost, taken
+from edge.blocks.output import ask, held_by_other, lost, present
 from edge.blocks.pid import clip
 from edge.blocks.ramp import toward
 from edge.blocks.timing import lasted, switch
@@ -97,7 +96,7 @@ def photocell_step(
         if not lasted(st, s + _WAIT, True, now, START_WAIT):
             publish(v, q, ops[o + _STATE], WAITING, 0)
             return
-        other = 1.0 if usable(v, q, lux) and v[lux] < par[p + _ON_BELOW] else 0.0
+        other = 0.0 if usable(v, q, lux) and v[lux] >= par[p + _ON_BELOW] else 1.0
     if not isnan(other):
         st[s + _LIT] = 1.0 if other > 0.0 else 0.0
         st[s + _DARK], st[s + _BRIGHT] = nan, nan
@@ -125,12 +124,13 @@ def decide(
         on = switch(st, s + _LIT, dark, bright, now, par[p + _ON_DELAY], par[p + _OFF_DELAY])
         state = ON if on else OFF
     elif not lasted(st, s + _BAD_SINCE, True, now, par[p + _SENSOR_HOLD]):
-        st[s + _DARK], st[s + _BRIGHT] = nan, nan
         state = HELD
     else:
         said = ops[o + _FALLBACK]
         st[s + _LIT] = 1.0 if not usable(v, q, said) or v[said] != 0.0 else 0.0
         state = FALLBACK
+    if state >= HELD:
+        st[s + _DARK], st[s + _BRIGHT] = nan, nan
     allowed = ops[o + _ALLOWED]
     if st[s + _LIT] == 1.0 and usable(v, q, allowed) and v[allowed] == 0.0:
         return BLOCKED
@@ -141,7 +141,10 @@ def dim(
     v: Floats, q: Bits, ops: Index, o: int,
     par: Floats, p: int, st: Floats, s: int, dt: float, lit: bool,
 ) -> None:  # fmt: skip
-    """Ramp the dimmer to the level; off is at once."""
+    """Ramp the dimmer to the level; off is at once. In another hand it is followed."""
+    dimmed = present(v, q, ops, o + _DIMMER)
+    if held_by_other(v, ops, o + _DIMMER) and not isnan(dimmed):
+        st[s + _U] = dimmed
     if not lit:
         st[s + _U] = 0.0
         return
@@ -160,6 +163,8 @@ STATES = {
     WAITING: Text("等待输出回读", "waiting for the output's read-back"),
 }
 
+AS_THE_FALLBACK_SAYS = Text("按后备条件开关灯", "lamps are switched as the fallback says")
+
 PHOTOCELL = Kind(
     name="photocell",
     model=Photocell,
@@ -169,19 +174,7 @@ PHOTOCELL = Kind(
     slot=Slot.CONTROL,
     publishes=lambda _: (Published("state", "", Text("光控状态", "photocell state"), STATES),),
     states=lambda _: 7,
-    alarms=lambda _: (
-        AlarmTemplate(
-            id="{RULE}_LUX_SENSOR_LOST",
-            when=f"{{rule}}.state == {FALLBACK}",
-            priority=3,
-            text=Text("照度信号丢失", "Illuminance signal lost"),
-            consequence=Text("按后备条件开关灯", "lamps are switched as the fallback says"),
-            checks=(
-                Text("检查传感器电源与通信", "check the sensor's power and bus"),
-                Text("核对地址与接线", "check its address and wiring"),
-            ),
-        ),
-    ),
+    alarms=lambda _: (sensor_lost(FALLBACK, AS_THE_FALLBACK_SAYS),),
     examples=(
         Example(
             "on after 2 s below 30 lx, off after 2 s above 60 lx, as it was in between",

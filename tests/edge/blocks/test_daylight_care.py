@@ -157,6 +157,11 @@ def test_a_sensor_that_ignores_the_test_is_dead() -> None:
     room.block["agenda"] = JUNE
     room.run(60)
     assert room["state"] == NO_RESPONSE
+    assert isnan(room["full_output_found"])  # it told of the sensor, not of the lamps
+    room.run(600)
+    room.stuck = nan
+    room.run(2)
+    assert room["state"] != TESTING  # the old test does not come back with the sensor
 
 
 @pytest.mark.parametrize(

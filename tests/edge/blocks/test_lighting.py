@@ -403,3 +403,68 @@ def test_a_minimum_time_delays_and_does_not_overrule() -> None:
     for now in range(12, 20):
         yard.step(float(now))
     assert yard.request("lamps") == 0.0
+
+
+def test_a_start_is_no_presence() -> None:
+    """A sensor that was not read yet brightens nothing for the hold time; a dead one does."""
+    lane = Instance(OCCUPANCY, {"motion": "pir", "output": "level"})
+    lane["level"] = 20.0
+    lane.step(0.0)
+    lane["pir"] = 0.0
+    for k in range(1, 4):
+        lane.step(0.5 * k)
+    assert lane["state"] == VACANT
+    lane.bad("pir", COMM)
+    lane.step(2.0)
+    lane["pir"] = 0.0
+    lane.step(2.5)
+    assert lane["state"] == HOLD
+
+
+def test_a_saving_compares_the_same_time() -> None:
+    """A meter that is first read after hours, or lost for one, is compared with its own hours."""
+    options = {"level": "hall.level", "rated": 1.0, "meter": "hall.kwh"}
+    block = Instance(LAMP_POWER, options)
+    block["hall.level"] = 50.0
+    for k in range(3600):
+        block.step(float(k))
+    block["hall.kwh"] = 100.0
+    block.step(3600.0)
+    block.bad("hall.kwh", COMM)
+    for k in range(3601, 7200):
+        block.step(float(k))
+    block["hall.kwh"] = 100.5
+    block.step(7200.0)
+    assert block["always_on"] == pytest.approx(1.0)
+    assert block["saving"] == pytest.approx(50.0)
+
+
+def test_a_yard_whose_light_is_unknown_at_the_start_is_lit() -> None:
+    """No read-back and no sensor: the lamps burn, as the fallback says."""
+    yard = Instance(PHOTOCELL, {"illuminance": "lux", "output": "lamps"})
+    yard.bad("lux", COMM)
+    for now in range(40):
+        yard.step(float(now))
+    assert yard.request("lamps") == 1.0
+
+
+def test_a_dimmer_in_another_hand_is_followed_while_the_contactor_is_ours() -> None:
+    """A person dims to 30 %: after it the level goes on from there, at its rate."""
+    options = {"illuminance": "lux", "output": "lamps", "dimmer": "level", "level": 100.0}
+    yard = Instance(PHOTOCELL, options)
+    yard["lux"], yard["lamps"], yard["level"] = 5.0, 1.0, 100.0
+    for now in range(5):
+        yard.step(float(now))
+    yard.taken["level"] = (8, 30.0)
+    for now in range(5, 10):
+        yard.step(float(now))
+    yard.taken.clear()
+    yard.step(10.0)
+    assert yard.request("level") <= 35.0
+
+
+@pytest.mark.parametrize("kind", [DAYLIGHT_OPEN, PHOTOCELL])
+def test_a_lost_sensor_is_told(kind: Kind) -> None:
+    """Whatever goes by a light sensor says so when it has none."""
+    model = kind.model.model_validate({"illuminance": "lux", "output": "lamps"})
+    assert [alarm.id for alarm in kind.alarms(model)] == ["{RULE}_LUX_SENSOR_LOST"]
