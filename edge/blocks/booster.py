@@ -20,8 +20,12 @@ from edge.blocks.booster_layout import (
     DUTY,
     FALLBACK,
     FILL,
+    FILL_ALL,
+    FILL_READY,
+    FILL_STILL,
     FILL_TIMEOUT,
     FILLING,
+    FLOW_BAD,
     FOLLOWING,
     GOAL,
     HELD,
@@ -32,10 +36,12 @@ from edge.blocks.booster_layout import (
     LEADER,
     LOCKED,
     LOW,
+    LOW_AT,
     MODE,
     NO_FLOW,
     NO_PUMP,
     OFF,
+    OVER_AT,
     OVER_PRESSURE,
     PF,
     PHASE,
@@ -46,6 +52,7 @@ from edge.blocks.booster_layout import (
     PV,
     PV2,
     RAMPED,
+    RATED_AT,
     REGULATING,
     RESET,
     RETRY,
@@ -63,12 +70,16 @@ from edge.blocks.booster_layout import (
     STAGE,
     START_TIME,
     STATE,
+    SUCTION_AT,
+    SUCTION_BACK,
+    SUCTION_BAD,
     SUCTION_LOW,
     SWAP,
     TRIP,
     TURNS,
     WAIT,
     WAITING,
+    WAKE_AT,
     WAKES_SHOWN,
     N,
     U,
@@ -145,6 +156,8 @@ def booster_step(
     count = int(par[p + N])
     i = o + SHOWN + 2 * count
     r, t = i + INPUT_COUNT, s + PUMPS
+    if dt == 0.0:
+        forget_timers(st, s)
     good = measure(v, q, ops, i, par, p, st, s, now, dt)
     blind = lasted(st, s + BAD_SINCE, not good, now, par[p + HOLD])
     restart = dt == 0.0 or isnan(st[s + U])
@@ -178,6 +191,14 @@ def booster_step(
     ask_pumps(v, q, ops, o, r, par, p, st, s, only)
     publish(v, q, ops, o, i, par, p, st, s, now, phase_state(v, ops, o, r, count, st, s, state),
             running, good)  # fmt: skip
+
+
+def forget_timers(st: Floats, s: int) -> None:
+    """After a gap whatever must last begins anew: nobody looked meanwhile."""
+    st[s + BAD_SINCE], st[s + FLOW_BAD], st[s + SUCTION_BAD] = nan, nan, nan
+    st[s + SUCTION_AT], st[s + SUCTION_BACK], st[s + WAKE_AT] = nan, nan, nan
+    st[s + OVER_AT], st[s + RATED_AT], st[s + LOW_AT] = nan, nan, nan
+    st[s + FILL_STILL], st[s + FILL_READY], st[s + FILL_ALL] = nan, nan, nan
 
 
 def adopt(

@@ -222,7 +222,8 @@ def adopt_tower(
             speed = own if isnan(speed) else max(speed, own)
     if not known and not lasted(st, s + _WAIT, True, now, START_WAIT):
         return False
-    st[s + _WAIT] = nan
+    st[s + _WAIT], st[s + _BAD_SINCE], st[s + _WET_BAD] = nan, nan, nan
+    st[s + _LEVEL_BAD], st[s + _COLD_BAD] = nan, nan  # nobody looked meanwhile
     if isnan(speed) and stage > 0.0:
         speed = par[p + _LEAST]  # turns, and nobody knows how fast
     st[s + _U] = 0.0 if isnan(speed) else clip(speed, par[p + _LEAST], 100.0)

@@ -11,7 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from edge.blocks.kind import Example, Input, Kind, Source, Urge, usable
+from edge.blocks.kind import Example, Input, Kind, Known, Source, Urge, usable
 from edge.blocks.motor import (
     HOURS,
     INPUTS,
@@ -122,6 +122,28 @@ class Sump(Model):
         return self
 
 
+USUAL_STARTS = 6.0  # an hour that a submersible pump may make (domain §1.4)
+
+
+def advice(model: Sump, _: Known) -> tuple[Text, ...]:
+    """What wears the pumps out: at an inflow of half a pump the pit needs Z = Qp/(4·V) starts an
+    hour, shared by the pumps that take turns."""
+    if model.area is None or model.capacity is None:
+        return ()
+    volume = model.area * (model.start_lead - model.stop)
+    starts = model.capacity / (4.0 * volume) / len(model.pumps)
+    if starts <= USUAL_STARTS:
+        return ()
+    return (
+        Text(
+            f"每台泵每小时可能启动 {starts:.0f} 次, 潜水泵一般不超过 {USUAL_STARTS:g} 次: "
+            f"stop 与 start_lead 之间只有 {volume:.2g} m³, 拉开两个水位",
+            f"each pump may start {starts:.0f} times an hour, where {USUAL_STARTS:g} are usual: "
+            f"there are only {volume:.2g} m³ between stop and start_lead; set them farther apart",
+        ),
+    )
+
+
 DISAGREE_TIME = 30.0  # s that float and level may contradict each other
 AGREED = 0.10  # m that the level may be below high-high while the float is up
 MOVED = 0.05  # m by which a level that stood still is believed again
@@ -182,7 +204,8 @@ def sump_step(
     floatless = not usable(v, q, ops[inputs + _FLOAT])
     ask_pumps(v, q, ops, o, r, q[level], height, drain, lost and floatless, par, p, st, s)
     state = pit_state(want, got, extra, flood, believed, suspect, lost, floatless)
-    publish_pit(v, q, ops, o, st, s, state, flood, turning, count)
+    seen = 0.0 if believed or not floatless else nan  # unseen, a flood neither comes nor goes
+    publish_pit(v, q, ops, o, st, s, state, 1.0 if flood else seen, turning, count)
 
 
 def adopt_pit(
@@ -202,7 +225,8 @@ def adopt_pit(
         st[t + _RESULT] = UNTESTED if isnan(st[t + _RESULT]) else st[t + _RESULT]
     if not known and not lasted(st, s + _WAIT, True, now, START_WAIT):
         return False
-    st[s + _WAIT] = nan
+    st[s + _WAIT], st[s + _BAD_SINCE], st[s + _WRONG_AT] = nan, nan, nan
+    st[s + _FULL_AT], st[s + _RISE_T] = nan, nan  # nobody looked meanwhile
     st[s + _WANT], st[s + _STARTED_AT], st[s + _EXERCISED] = running, now, nan
     st[s + _STUCK] = 0.0 if isnan(st[s + _STUCK]) else st[s + _STUCK]
     if isnan(st[s + _READY]) or st[s + _READY] == UNDER_TEST:
@@ -446,14 +470,14 @@ def pit_state(
 
 def publish_pit(
     v: Floats, q: Bits, ops: Index, o: int,
-    st: Floats, s: int, state: int, flood: bool, turning: int, count: int,
+    st: Floats, s: int, state: int, flood: float, turning: int, count: int,
 ) -> None:  # fmt: skip
     """State, flood, contradiction, blockage, the number that turn, inflow, readiness."""
     running = 0
     for i in range(count):
         running += (turning >> i) & 1
     show(v, q, ops[o + _STATE], float(state))
-    show(v, q, ops[o + _FLOOD], 1.0 if flood else 0.0)
+    show(v, q, ops[o + _FLOOD], flood)
     show(v, q, ops[o + _DISAGREE], st[s + _WRONG])
     show(v, q, ops[o + _NOT_EMPTYING], st[s + _STUCK])
     show(v, q, ops[o + _RUNNING], float(running))
@@ -477,6 +501,7 @@ SUMP = Kind(
     publishes=sump_points,
     states=lambda model: _PUMPS + PUMP_STATES * len(model.pumps),
     alarms=sump_alarms,
+    advice=advice,
     urges=lambda model: tuple(
         Urge(pump.run, f"pump{i}_urgent") for i, pump in enumerate(model.pumps, 1)
     ),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edge.blocks.booster import BOOSTER, OVER_PRESSURE, REGULATING, WAITING
+from edge.blocks.booster import BOOSTER, HELD, OVER_PRESSURE, REGULATING, WAITING
 from edge.blocks.booster_layout import QUIET_AT, STAGE
 from edge.image.quality import COMM
 from edge.image.slots import Slot
@@ -123,3 +123,21 @@ def test_what_must_last_does_not_last_through_a_blind_time() -> None:
     plant.run(20)
     assert isnan(plant.block.st[QUIET_AT])
     assert plant.block.st[STAGE] == 1.0
+
+
+def test_a_gap_is_no_over_pressure_and_no_lost_sensor() -> None:
+    """What began before a gap has not lasted through it: the sensor is held for 30 s again."""
+    block = running_set()
+    for tick in range(4):
+        block.step(tick * 0.5)
+        for name in NAMES:
+            block[f"{name}.running"] = block[f"{name}.run"]
+    block["b.pressure"] = 0.55
+    block.step(2.0)
+    block.bad("b.pressure", COMM)
+    block.step(2.5)
+    block.step(1000.0)
+    assert block["state"] == HELD
+    block["b.pressure"] = 0.55
+    block.step(1000.5)
+    assert block["state"] == REGULATING

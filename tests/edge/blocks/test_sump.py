@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from drivers.sim.models.drainage import Sump as Pit
 from edge.blocks.motor import MOTOR_OPERANDS
 from edge.blocks.pumps import FAILED, NOT_AUTO, TRIPPED
-from edge.blocks.sump import NOT_READY, READY, SUMP, Sump
-from edge.blocks.sump_watch import BLIND, BY_FLOAT, CONTRADICTED, HELD, IDLE, NO_PUMP
-from edge.image.quality import COMM, SENSOR
+from edge.blocks.sump import NOT_READY, READY, SUMP, Sump, advice
+from edge.blocks.sump_watch import BLIND, BY_FLOAT, CONTRADICTED, HELD, IDLE, NO_PUMP, WAITING
+from edge.image.quality import BAD, COMM, SENSOR
 from tests.support.block import Instance
 
 
@@ -295,6 +295,41 @@ def test_what_runs_is_adopted() -> None:
     pit.block["p2.run"] = 1.0
     pit.run(20)
     assert pit.asked() == [0.0, 1.0]
+
+
+def test_a_flood_that_nobody_sees_any_more_is_not_over() -> None:
+    """With level and float lost, what was told of the flood is neither raised nor cleared."""
+    pit = Drained(plant={"level": 1.2, "inflow": 60.0}).run(60)
+    assert pit.block["flood"] == 1.0
+    pit.run(1)
+    pit.block.bad("level", COMM)
+    pit.block.bad("float", COMM)
+    pit.block.step(pit.now + 1.0)
+    assert isnan(pit.block["flood"])
+    assert pit.block.quality("flood") & BAD
+
+
+def test_silent_pumps_are_waited_for_at_every_start() -> None:
+    """Not adopted as stopped after one scan, neither at the first nor at a later start."""
+    pit = Drained(plant={"level": 0.7})
+    for start in (0.0, 9000.0):
+        for name in ("p1.run", "p2.run", "p1.running", "p2.running"):
+            pit.block.bad(name, COMM)
+        for k in range(4):
+            pit.block.step(start + k)
+            assert pit.block["state"] == WAITING
+        for name in ("p1.run", "p2.run", "p1.running", "p2.running"):
+            pit.block[name] = float(name.startswith("p1"))
+        pit.block.step(start + 4.0)
+        assert pit.asked() == [1.0, 0.0]
+
+
+def test_a_pit_that_is_too_small_is_told() -> None:
+    """12 m³/h on 1 m³ are 1.5 starts an hour of each of two pumps; on 0.1 m³ they are 15."""
+    pit = {"level": "l", "pumps": ["a", "b"], "capacity": "12 m³/h", "start_lead": "0.90 m"}
+    large, small = (Sump.model_validate({**pit, "area": a}) for a in (2.0, 0.2))
+    assert advice(large, lambda *_: None) == ()
+    assert "15 times" in advice(small, lambda *_: None)[0].en
 
 
 @pytest.mark.parametrize(
