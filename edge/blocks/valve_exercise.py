@@ -35,11 +35,12 @@ from edge.schema.model import Model
 from edge.schema.units import Duration, Quantity
 from edge.text import Text
 
-NEVER_YET, EXERCISING, REACTED, STUCK, NO_WATER, NO_MARGIN, NOT_FREE = range(7)
+NEVER_YET, EXERCISING, REACTED, STUCK, NO_WATER, NO_MARGIN, NOT_FREE, SHUT = range(8)
 
 HOUR = 3  # local time at which it begins
 WAITS = 3600.0  # s after it for which the valve may become free
 STROKE, STROKE_TIME, SLOWNESS = 10.0, 5.0, 1.5  # %, s, x the expected travel
+SHUT_BELOW = 2.0 * STROKE  # %: a stroke less would shut it, one more open what people shut
 MOVED = 5.0  # % that the position must follow of 10
 WATER_FLOW, WATER_PRESSURE = 0.01, 0.001  # share of the flow, MPa: the least reaction
 
@@ -49,8 +50,8 @@ class ValveExercise(Model):
 
     Nothing moves while a stronger slot, a person among them, holds the valve or an input is bad;
     the exercise waits an hour for that. It never strokes more than 10 % from where the valve is
-    held, and gives it back there. `flow` and the pressures tell whether the plug moved with the
-    position. Not for fire lines: they are refused.
+    held, and gives it back there; a valve held below 20 % is left alone. `flow` and the pressures
+    tell whether the plug moved with the position. Not for fire lines: they are refused.
     """
 
     output: Annotated[str, Target("%")]
@@ -112,6 +113,9 @@ def try_to_begin(
     if v[ops[o + _UPSTREAM]] - v[ops[o + _PRESSURE]] <= par[p + _MARGIN]:
         st[s + _STATE] = NO_MARGIN
         return
+    if v[ops[o + DECIDED]] < SHUT_BELOW:
+        st[s + _STATE] = SHUT
+        return
     st[s + _STATE], st[s + _DONE] = EXERCISING, due
     st[s + _MOVE], st[s + _BASE], st[s + _ARRIVED] = 0.0, v[ops[o + DECIDED]], nan
     st[s + _FROM_POSITION] = v[ops[o + _POSITION]]
@@ -128,7 +132,7 @@ def stroke(
     move, base = st[s + _MOVE], st[s + _BASE]
     goal = base
     if move == 0.0:
-        goal = max(base - STROKE, 0.0)
+        goal = base - STROKE
     elif move == 2.0:
         goal = min(base + STROKE, 100.0)
     ask(v, q, ops, o, goal, GOOD)
@@ -199,6 +203,7 @@ STATES = {
     NO_WATER: Text("阀位动作而水力无反应", "the position followed, the water did not react"),
     NO_MARGIN: Text("压差不足, 未进行", "left out: not enough pressure margin"),
     NOT_FREE: Text("阀门被占用或信号无效, 未完成", "left out: held by others, or an input is bad"),
+    SHUT: Text("阀门关闭或接近关闭, 未进行", "left out: the valve is shut or nearly so"),
 }
 
 

@@ -42,7 +42,7 @@ _H_SLOW = _H_FAST + BUCKETS
 GROUP_STATES = _H_SLOW + BUCKETS
 (_LAST_RAW, _LAST_Q, _STEP_AT, _STEP_Q, _STEP_H, _LOW_AT, _TRIGGER, _REF_P, _REF_H, _EVENT_P,
  _KEPT, _KEPT_CONFIDENCE, _KEPT_R, _KEPT_FALL, _DECIDED, _RECOVER_AT, _C, _TRAVEL_TIME,
- _DEVIATION_AT, _REST, _SLOW_FALL_AT, _FAST) = range(22)  # fmt: skip
+ _DEVIATION_AT, _REST, _SLOW_FALL_AT, _IN_PLACE_AT, _FAST) = range(23)  # fmt: skip
 _SLOW = _FAST + BUCKETS
 ZONE_STATES = _SLOW + BUCKETS
 
@@ -93,7 +93,7 @@ def forget(count: int, st: Floats, s: int) -> None:
         z = s + GROUP_STATES + k * ZONE_STATES
         st[z + _LAST_RAW], st[z + _STEP_AT], st[z + _TRIGGER] = nan, nan, nan
         st[z + _LOW_AT], st[z + _DEVIATION_AT], st[z + _RECOVER_AT] = nan, nan, nan
-        st[z + _SLOW_FALL_AT] = nan
+        st[z + _SLOW_FALL_AT], st[z + _IN_PLACE_AT] = nan, nan
 
 
 def advance(st: Floats, at: int, now: float, width: float) -> int:
@@ -327,18 +327,32 @@ def settle_event(
     v: Floats, q: Bits, ops: Index, header: int,
     par: Floats, p: int, st: Floats, s: int, k: int, now: float,
 ) -> None:  # fmt: skip
-    """End an event when the pressure is back, or when a loss without a local cause is accepted."""
-    z = s + GROUP_STATES + k * ZONE_STATES
+    """End an event when the pressure is back, or when a loss without a local cause is accepted.
+
+    A valve that is where it should be again is no longer the cause: a loss that stays is judged
+    anew.
+    """
+    z, i = s + GROUP_STATES + k * ZONE_STATES, header + 1 + k * ZONE_INPUTS
     verdict = st[z + _KEPT]
     if not verdict > 0.0:
         st[z + _KEPT] = NORMAL
         return
-    pz = read(v, q, ops, header + 1 + k * ZONE_INPUTS + _PRESSURE)
+    pz = read(v, q, ops, i + _PRESSURE)
     back = pz >= st[z + _EVENT_P] - 0.5 * par[p + _DROP]
     over = lasted(st, z + _RECOVER_AT, back, now, RECOVERED_TIME)
     local = verdict == SENSOR or VALVE <= verdict <= BURST
     if over or (not local and now - st[z + _DECIDED] >= ACCEPTED):
         st[z + _KEPT] = NORMAL
+    healed = verdict == VALVE and not back and in_place(v, q, ops, i, st, z)
+    if lasted(st, z + _IN_PLACE_AT, healed, now, RECOVERED_TIME):
+        st[z + _KEPT], st[z + _IN_PLACE_AT] = NORMAL, nan
+        st[z + _TRIGGER], st[z + _REF_P] = now, st[z + _EVENT_P]
+
+
+def in_place(v: Floats, q: Bits, ops: Index, i: int, st: Floats, z: int) -> bool:
+    """Whether the valve follows its command."""
+    c, f = read(v, q, ops, i + _COMMAND), read(v, q, ops, i + _POSITION)
+    return bool(abs(c - f) <= DEVIATION and abs(f - st[z + _REST]) <= DEVIATION)
 
 
 def show_zone(

@@ -18,6 +18,7 @@ from edge.blocks.valve_exercise import (
     NO_WATER,
     NOT_FREE,
     REACTED,
+    SHUT,
     STUCK,
     VALVE_EXERCISE,
     ValveExercise,
@@ -110,6 +111,16 @@ def test_no_exercise_without_margin_or_in_other_hands() -> None:
     hand = Night()
     hand.plant.active.add("hoa_hand:1")
     assert hand.exercise() == NOT_FREE
+
+
+@pytest.mark.parametrize("opening", [0.0, 8.0, 10.0, 19.0])
+def test_a_valve_that_people_shut_stays_shut(opening: float) -> None:
+    """Neither is a shut-off zone opened at night nor a throttled one shut: the margin is greatest
+    just there."""
+    night = Night(opening=opening)
+    night.seen = {"z1_pressure": 0.0}
+    assert night.exercise() == SHUT
+    assert night.asked == set()
 
 
 def test_what_interrupts_an_exercise_ends_it() -> None:

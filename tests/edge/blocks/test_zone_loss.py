@@ -135,6 +135,27 @@ def test_a_valve_that_stays_off_its_command() -> None:
     assert network.verdicts() == (NORMAL, NORMAL, VALVE)
 
 
+def test_a_valve_that_is_back_no_longer_explains_a_loss() -> None:
+    """Its position follows again and the pressure does not: judged anew, here a loose coupling."""
+    network = Network()
+    network.plant.active.add("valve_drift:3")
+    network.run(30)
+    assert network.verdicts() == (NORMAL, NORMAL, VALVE)
+    network.replaced["v3.position"] = 80.0
+    network.run(20)
+    assert network.verdicts() == (NORMAL, NORMAL, RESTRICTION)
+
+
+def test_a_valve_that_was_commanded_where_it_stands_is_no_deviation() -> None:
+    """A person accepts the position: the deviation ends although the pressure stays low."""
+    network = Network()
+    network.plant.active.add("valve_drift:3")
+    network.run(30)
+    network.plant.commands["v3_command"] = 20.0
+    network.run(20)
+    assert network.verdicts()[2] not in (NORMAL, VALVE)
+
+
 def test_false_feedback() -> None:
     """S04: plug at 20 %, feedback 80 %: RESTRICTION with r = 0.25, not a valve deviation."""
     network = Network()
