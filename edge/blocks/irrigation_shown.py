@@ -5,13 +5,9 @@ Drives nothing; the order of the points is that in which `irrigation.py` writes 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from edge.blocks.irrigation_model import Irrigation
 from edge.blocks.kind import AlarmTemplate, Published
 from edge.text import Text
-
-if TYPE_CHECKING:
-    from edge.blocks.irrigation import Irrigation
 
 SHOWN, PER_ZONE = 4, 4  # published points of the whole and of each zone
 RESTING, UNDER_WAY, COMPLETE, LEFT_OUT, NO_CLOCK = range(1, 6)

@@ -7,11 +7,8 @@ pit and its pumps can do is estimated in `sump_watch.py`. Called by the kernel.
 from __future__ import annotations
 
 from math import isnan, nan
-from typing import Annotated, Self
 
-from pydantic import Field, model_validator
-
-from edge.blocks.kind import Example, Input, Kind, Known, Source, Urge, usable
+from edge.blocks.kind import Example, Kind, Urge, usable
 from edge.blocks.motor import (
     HOURS,
     INPUTS,
@@ -19,7 +16,6 @@ from edge.blocks.motor import (
     PROTECT,
     RUN,
     WANTED,
-    Motor,
     adopt_motor,
     motor_state,
     switch_motor,
@@ -38,17 +34,14 @@ from edge.blocks.pumps import (
     available,
     forgive,
 )
+from edge.blocks.sump_model import Sump, advice
 from edge.blocks.sump_watch import (
-    BLIND,
-    BY_FLOAT,
     CAPACITY,
     CONTRADICTED,
     EXERCISING,
     FLOODED,
-    HELD,
     IDLE,
     INFLOW,
-    NO_PUMP,
     PER_PUMP,
     PUMP_STATES,
     PUMPING,
@@ -57,6 +50,7 @@ from edge.blocks.sump_watch import (
     WAITING,
     WINDOW_STATES,
     estimate,
+    pit_state,
     sump_alarms,
     sump_points,
 )
@@ -64,85 +58,7 @@ from edge.blocks.timing import ROUNDING, lasted
 from edge.image.image import Bits, Floats, Index
 from edge.image.quality import BAD, NEVER
 from edge.image.slots import Slot
-from edge.schema.model import Model, Refusal
-from edge.schema.units import Duration, Quantity
 from edge.text import Text
-
-Level = Annotated[float, Quantity("m"), Field(ge=0, le=50)]
-
-
-class Sump(Model):
-    """Levels are those of the transmitter; `float_switch` is the high-high float, 1 when it is up.
-
-    `area` is the pit's in m², `capacity` what one pump did at commissioning: with them inflow,
-    capacity and wear are shown. `rising_rate` is m/min, `rising_time: null` switches that rule off.
-    After the float has fallen and where the level cannot be believed the pumps go on for
-    `float_run`. A rise of `test` starts the readiness test. Minimum off-times and starts per hour
-    stand at the output points.
-    """
-
-    level: Annotated[Source, Input("m")]
-    float_switch: Annotated[Source | None, Input("")] = None
-    test: Annotated[Source | None, Input("")] = None
-    reset: Annotated[Source | None, Input("")] = None
-    pumps: tuple[Motor, ...] = Field(min_length=1, max_length=4)
-    area: Annotated[float, Field(gt=0, le=10000)] | None = None
-    capacity: Annotated[float, Quantity("m³/h"), Field(gt=0)] | None = None
-    stop: Level = 0.40
-    start_lead: Level = 0.90
-    start_lag: Level = 1.10
-    high_high: Level = 1.30
-    spill: Level = 1.60
-    rising_rate: Annotated[float, Field(gt=0, le=1)] = 0.02
-    rising_time: Annotated[Duration, Field(ge=30, le=3600)] | None = 120.0
-    start_time: Annotated[Duration, Field(ge=1, le=60)] = 5.0
-    retry: Duration = 600.0
-    longest_run: Annotated[Duration, Field(ge=60)] = 3600.0
-    exercise: Annotated[Duration, Field(ge=0, le=60)] = 10.0
-    exercise_after: Annotated[Duration, Field(ge=86400)] = 7 * 86400.0
-    float_run: Annotated[Duration, Field(ge=0, le=3600)] = 120.0
-    hold: Duration = 30.0
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        names = ("stop", "start_lead", "start_lag", "high_high", "spill")
-        levels = [getattr(self, name) for name in names]
-        for i in range(4):
-            below = levels[i] <= levels[i + 1] if i == 3 else levels[i] < levels[i + 1]
-            if not below:
-                low, high = names[i], names[i + 1]
-                raise Refusal(
-                    Text(
-                        f"{low} ({levels[i]:g} m) 应低于 {high} ({levels[i + 1]:g} m); 水位次序为 "
-                        f"stop < start_lead < start_lag < high_high ≤ spill",
-                        f"{low} ({levels[i]:g} m) must be below {high} ({levels[i + 1]:g} m); the "
-                        f"levels are stop < start_lead < start_lag < high_high ≤ spill",
-                    )
-                )
-        return self
-
-
-USUAL_STARTS = 6.0  # an hour that a submersible pump may make (domain §1.4)
-
-
-def advice(model: Sump, _: Known) -> tuple[Text, ...]:
-    """What wears the pumps out: at an inflow of half a pump the pit needs Z = Qp/(4·V) starts an
-    hour, shared by the pumps that take turns."""
-    if model.area is None or model.capacity is None:
-        return ()
-    volume = model.area * (model.start_lead - model.stop)
-    starts = model.capacity / (4.0 * volume) / len(model.pumps)
-    if starts <= USUAL_STARTS:
-        return ()
-    return (
-        Text(
-            f"每台泵每小时可能启动 {starts:.0f} 次, 潜水泵一般不超过 {USUAL_STARTS:g} 次: "
-            f"stop 与 start_lead 之间只有 {volume:.2g} m³, 拉开两个水位",
-            f"each pump may start {starts:.0f} times an hour, where {USUAL_STARTS:g} are usual: "
-            f"there are only {volume:.2g} m³ between stop and start_lead; set them farther apart",
-        ),
-    )
-
 
 DISAGREE_TIME = 30.0  # s that float and level may contradict each other
 AGREED = 0.10  # m that the level may be below high-high while the float is up
@@ -448,24 +364,6 @@ def ask_pumps(
             ask(v, q, ops, motor + RUN, nan, bits)
         else:
             switch_motor(v, q, ops, motor, st, t, state, bits)
-
-
-def pit_state(
-    want: int, got: int, extra: int, flood: bool, believed: bool, suspect: bool, lost: bool,
-    floatless: bool,
-) -> int:  # fmt: skip
-    """What the pit is told to be doing, the most important first."""
-    if want > 0 and got == 0:
-        return NO_PUMP
-    if flood:
-        return FLOODED
-    if suspect:
-        return CONTRADICTED
-    if not believed:
-        return (BLIND if floatless else BY_FLOAT) if lost else HELD
-    if extra != 0:
-        return extra
-    return PUMPING if want > 0 else IDLE
 
 
 def publish_pit(

@@ -6,15 +6,12 @@ Shows and tells, drives nothing: who runs is decided in `sump.py`, whose step ca
 from __future__ import annotations
 
 from math import isnan, nan
-from typing import TYPE_CHECKING
 
 from edge.blocks.kind import AlarmTemplate, Published
 from edge.blocks.motor import motor_alarms, motor_points
+from edge.blocks.sump_model import Sump
 from edge.image.image import Floats
 from edge.text import Text
-
-if TYPE_CHECKING:
-    from edge.blocks.sump import Sump
 
 (IDLE, PUMPING, FLOODED, HELD, BY_FLOAT, BLIND, NO_PUMP, WAITING, EXERCISING, TESTING,
  CONTRADICTED) = range(1, 12)  # fmt: skip
@@ -57,6 +54,24 @@ def estimate(
             st[pumps + i * PUMP_STATES + CAPACITY] = max(st[w + INFLOW] - flow, 0.0)
     if elapsed >= LONGEST:
         st[w + _SINCE], st[w + _HEIGHT] = now, height
+
+
+def pit_state(
+    want: int, got: int, extra: int, flood: bool, believed: bool, suspect: bool, lost: bool,
+    floatless: bool,
+) -> int:  # fmt: skip
+    """What the pit is told to be doing, the most important first."""
+    if want > 0 and got == 0:
+        return NO_PUMP
+    if flood:
+        return FLOODED
+    if suspect:
+        return CONTRADICTED
+    if not believed:
+        return (BLIND if floatless else BY_FLOAT) if lost else HELD
+    if extra != 0:
+        return extra
+    return PUMPING if want > 0 else IDLE
 
 
 STATES = {

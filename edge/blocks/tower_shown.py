@@ -5,14 +5,10 @@ Drives nothing; the order of the points is that in which `cooling_tower.py` writ
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from edge.blocks.kind import AlarmTemplate, Published
 from edge.blocks.motor import motor_alarms, motor_points
+from edge.blocks.tower_model import CoolingTower
 from edge.text import Text
-
-if TYPE_CHECKING:
-    from edge.blocks.cooling_tower import CoolingTower
 
 SHOWN = 6  # published points of the tower; two more of each fan
 OFF, IDLE, REGULATING, STAGED, FREEZE, HELD, FALLBACK, NO_FAN, WAITING, FREEZE_BLIND = range(1, 11)

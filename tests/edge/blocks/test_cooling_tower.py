@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from drivers.sim.models.cooling import Tower
-from edge.blocks.cooling_tower import COOLING_TOWER, CoolingTower
+from edge.blocks.cooling_tower import COOLING_TOWER
 from edge.blocks.pumps import BLOCKED, FAILED
 from edge.blocks.tower_guard import TOWER_GUARD
+from edge.blocks.tower_model import CoolingTower
 from edge.blocks.tower_shown import (
     FALLBACK,
     FREEZE,

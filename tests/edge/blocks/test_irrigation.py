@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from drivers.sim.models.irrigation import Irrigation as Bed
-from edge.blocks.irrigation import IRRIGATION, Irrigation, agenda
+from edge.blocks.irrigation import IRRIGATION, agenda
+from edge.blocks.irrigation_model import Irrigation
 from edge.blocks.irrigation_shown import (
     BROKEN,
     COMPLETE,

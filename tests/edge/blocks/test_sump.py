@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from drivers.sim.models.drainage import Sump as Pit
 from edge.blocks.motor import MOTOR_OPERANDS
 from edge.blocks.pumps import FAILED, NOT_AUTO, TRIPPED
-from edge.blocks.sump import NOT_READY, READY, SUMP, Sump, advice
+from edge.blocks.sump import NOT_READY, READY, SUMP
+from edge.blocks.sump_model import Sump, advice
 from edge.blocks.sump_watch import BLIND, BY_FLOAT, CONTRADICTED, HELD, IDLE, NO_PUMP, WAITING
 from edge.image.quality import BAD, COMM, SENSOR
 from tests.support.block import Instance
