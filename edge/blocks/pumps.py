@@ -133,6 +133,12 @@ def available(state: float) -> bool:
     return state <= RUNNING
 
 
+def delayed(v: Floats, ops: Index, r: int) -> bool:
+    """Whether a minimum off-time or the starts per hour keep the pump from starting."""
+    owner, driven = v[ops[r + RUN + OWNER]], v[ops[r + RUN + DECIDED]]
+    return bool(owner == MIN_TIME and driven < 0.5)
+
+
 def forgive(st: Floats, t: int, now: float, retry: float, reset: bool) -> None:
     """A failed start may be tried again after `retry` seconds, or at once after a reset."""
     if reset or now - st[t + FAILED_AT] >= retry:
@@ -202,13 +208,17 @@ def choose(
     v: Floats, q: Bits, ops: Index, r: int, shown: int, n: int,
     st: Floats, t: int, count: int, fixed: bool, lead: int, single: bool,
 ) -> int:  # fmt: skip
-    """Make `count` pumps run, as far as there are any; gives how many do."""
+    """Make `count` pumps run, as far as there are any; gives how many do.
+
+    One whose start is delayed does not count: another takes its place until it runs.
+    """
     running = 0
     for i in range(n):
         state = v[ops[shown + 2 * i]]
         if not available(state):
             st[t + i * PUMP_STATES + WANTED] = 0.0
-        if st[t + i * PUMP_STATES + WANTED] == 1.0 or state == FORCED:
+        wanted = st[t + i * PUMP_STATES + WANTED] == 1.0
+        if state == FORCED or (wanted and not delayed(v, ops, r + i * PUMP_OPERANDS)):
             running += 1
     led = lead >= 0 and st[t + lead * PUMP_STATES + WANTED] == 1.0
     while running < count:

@@ -141,3 +141,21 @@ def test_a_gap_is_no_over_pressure_and_no_lost_sensor() -> None:
     block["b.pressure"] = 0.55
     block.step(1000.5)
     assert block["state"] == REGULATING
+
+
+def test_a_standby_that_may_not_start_yet_is_replaced_until_it_does() -> None:
+    """Neither a minimum off-time nor the starts per hour leave a set without a pump."""
+    block = running_set(lead="fixed")
+    for tick in range(60):
+        for name in NAMES:
+            block[f"{name}.running"] = block[f"{name}.run"]
+        if tick == 10:
+            block["b.p1.fault"], block["b.p1.running"] = 1.0, 0.0
+            block.taken["b.p2.run"] = (int(Slot.MIN_TIME), 0.0)
+        if tick == 12:
+            assert [block[f"{name}.run"] for name in NAMES] == [0.0, 0.0, 1.0]
+        if tick == 40:
+            assert [block[f"{name}.run"] for name in NAMES] == [0.0, 0.0, 1.0]
+            block.taken.clear()
+        block.step(tick * 0.5)
+    assert sum(block[f"{name}.run"] for name in NAMES) == 1.0
