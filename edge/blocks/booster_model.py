@@ -156,15 +156,27 @@ class Booster(Model):
 
 
 DWELLING, ZONE = 0.35, 0.45  # MPa static at a dwelling's inlet, in a zone
+RAMP_MARGIN = 5.0  # s that a pump needs beyond its ramp to be felt
 FILL_MARGIN = 0.6  # of the setpoint's head that the fill speed must reach
 
 
 def advice(model: Booster, known: Known) -> tuple[Text, ...]:
-    """What a set will do badly: too much pressure at the lowest dwelling, a pipe never filled."""
+    """What a set will do badly: start a needless pump, give the lowest dwelling too much pressure,
+    never fill its pipe."""
+    found = []
+    ramp = 100.0 / model.slew
+    if model.stage_lock < ramp + RAMP_MARGIN:
+        found.append(
+            Text(
+                f"stage_lock 应不短于启动爬升时间加 {RAMP_MARGIN:g} s ({ramp + RAMP_MARGIN:g} s), "
+                "否则新泵尚未到速就再加泵",
+                f"stage_lock must last the ramp of a start and {RAMP_MARGIN:g} s more"
+                f" ({ramp + RAMP_MARGIN:g} s), or another pump starts before this one delivers",
+            )
+        )
     setpoint = known(model.setpoint, "MPa")
     if setpoint is None:
-        return ()
-    found = []
+        return tuple(found)
     if model.elevation is not None:
         static = setpoint + model.elevation * MPA_PER_METRE
         limit = ZONE if static > ZONE else DWELLING

@@ -30,6 +30,7 @@ from edge.blocks.booster_layout import (
     HOURS_KEPT,
     INTEGRAL,
     KP,
+    LEARNT,
     MINIMUM,
     MPA_PER_METRE,
     PF,
@@ -274,9 +275,17 @@ def fallback_speed(par: Floats, p: int, st: Floats, s: int) -> float:
     if isnan(speed):
         usual = usual_speed(st, s)
         speed = BLIND_SPEED if isnan(usual) else usual
-    most = 100.0 * speed_for(gain(st, s, 1.1 * st[s + GOAL]), par[p + HEAD])
+    most = 100.0 * speed_for(gain(st, s, 1.1 * st[s + GOAL]), head(par, p, st, s))
     most = BLIND_LIMIT if isnan(most) else min(most, BLIND_LIMIT)
     return float(min(max(speed, lowest_speed(par, p, st, s)), most))
+
+
+def head(par: Floats, p: int, st: Floats, s: int) -> float:
+    """H0 as configured, else as learnt from the lowest speed of a day; NaN when not known.
+
+    What was learnt may be too low, never too high: no reason to forbid a lower speed.
+    """
+    return float(st[s + LEARNT] if isnan(par[p + HEAD]) else par[p + HEAD])
 
 
 def speed_for(pressure: float, head: float) -> float:

@@ -37,7 +37,7 @@ from edge.blocks.booster_layout import (
     UP_AT,
     U,
 )
-from edge.blocks.booster_pressure import gain, speed_for, synchronise
+from edge.blocks.booster_pressure import gain, head, speed_for, synchronise
 from edge.blocks.pumps import (
     PUMP_OPERANDS,
     PUMP_STATES,
@@ -55,11 +55,6 @@ MARGIN = 1.0  # % under the destage speed
 AT_SETPOINT, STEADY = 0.005, 60.0  # MPa, s: a speed to learn from
 DAY = 86400.0
 OVERLAP = 10.0  # s, make before break
-
-
-def head(par: Floats, p: int, st: Floats, s: int) -> float:
-    """H0 as configured, else as learnt from the lowest speed of a day; NaN when not known."""
-    return float(st[s + LEARNT] if isnan(par[p + HEAD]) else par[p + HEAD])
 
 
 def no_flow_speed(par: Floats, p: int, st: Floats, s: int) -> float:

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from edge.blocks.booster import BOOSTER, HELD, OVER_PRESSURE, REGULATING, WAITING
-from edge.blocks.booster_layout import QUIET_AT, STAGE
+from edge.blocks.booster import BOOSTER, FALLBACK, HELD, OVER_PRESSURE, REGULATING, WAITING
+from edge.blocks.booster_layout import LEARNT, QUIET_AT, STAGE
+from edge.blocks.booster_model import Booster, advice
 from edge.image.quality import COMM
 from edge.image.slots import Slot
 from tests.support.block import Instance
-from tests.support.booster import Set
+from tests.support.booster import Set, no_flow_speed
 from tests.support.rules import Bench, site_of
 
 OPTIONS: dict[str, Any] = {
@@ -159,3 +160,25 @@ def test_a_standby_that_may_not_start_yet_is_replaced_until_it_does() -> None:
             block.taken.clear()
         block.step(tick * 0.5)
     assert sum(block[f"{name}.run"] for name in NAMES) == 1.0
+
+
+def test_a_learnt_pump_head_caps_the_fallback_speed() -> None:
+    """Without `shutoff_head` as well the set never gives more than the setpoint + 10 % blind."""
+    block = running_set(shutoff_head=None, fallback_speed="95 %")
+    block.st[LEARNT] = 65.0
+    for tick in range(200):
+        for name in NAMES:
+            block[f"{name}.running"] = block[f"{name}.run"]
+        if tick > 4:
+            block.bad("b.pressure", COMM)
+        block.step(tick * 0.5)
+    assert block["state"] == FALLBACK
+    assert block.request("b.p1.speed") == pytest.approx(no_flow_speed(0.44))
+
+
+def test_a_stage_lock_shorter_than_the_ramp_is_told() -> None:
+    """Ramp time + 5 s: 15 s at 10 %/s, 25 s at 5 %/s."""
+    options = {**OPTIONS, "pumps": list(NAMES)}
+    assert advice(Booster.model_validate(options), lambda *_: None) == ()
+    slow = Booster.model_validate({**options, "slew": 5.0})
+    assert "25 s" in advice(slow, lambda *_: None)[0].en
