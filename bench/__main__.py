@@ -20,7 +20,7 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-from bench import kernel, line, load, modbus, rate, silent, start
+from bench import kernel, line, load, modbus, rate, silent, simulate, start
 
 RESULTS = Path(__file__).with_name("results.json")
 README = Path(__file__).parents[1] / "README.md"
@@ -59,6 +59,7 @@ BENCHES: dict[str, Bench] = {
     "rate": rate.measure,
     "line": line.measure,
     "silent": silent.measure,
+    "simulate": simulate.measure,
 }
 
 

@@ -105,7 +105,8 @@ class PlantFile:
         ]  # fmt: skip
         for couple in couplings:
             couple()
-        return Rig(models, couplings=couplings)
+        coupled = {target.partition(".")[0] for target in self.plant.connect}
+        return Rig(models, couplings=couplings, coupled=coupled)
 
     def _make(
         self,

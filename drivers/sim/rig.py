@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import floor, nan
 
 from drivers.sim.models.model import Model
@@ -24,8 +24,10 @@ class Rig:
     """Models by name, advanced together in ticks of the shortest step; equal calls, equal values.
 
     The step of every model is a whole number of ticks.
-    `couplings` run after each tick and carry one model's results to another. `noise` scales the
-    sensors' standard deviations: 0 for none, 1 for realistic.
+    `couplings` run after each tick and carry one model's results to another: to those `coupled`,
+    any of them unless given. `noise` scales the
+    sensors' standard deviations: 0 for none, 1 for realistic. No model takes steps that are shorter
+    than `shortest`; it, `noise` and `seed` may be set until the first step.
     """
 
     def __init__(
@@ -33,36 +35,42 @@ class Rig:
         models: Mapping[str, Model],
         *,
         couplings: Sequence[Callable[[], None]] = (),
+        coupled: Collection[str] | None = None,
         noise: float = 0.0,
         seed: int = 1,
     ) -> None:
         self.models = dict(models)
         self._couplings = tuple(couplings)
+        self._coupled = frozenset(models if coupled is None and couplings else coupled or ())
         self.noise = noise
         self.seed = seed
+        self.shortest = 0.0  # s
         self._ticks = 0
         self._origin: float | None = None
         self._length = 0.0  # s, of a tick
-        self._steps: list[tuple[int, float, Model]] = []  # each this many ticks, by dt, a model
+        self._steps: list[tuple[int, float, str, Model]] = []  # each this many ticks, by dt
         self._sensors: dict[str, dict[str, float]] = {name: {} for name in models}
-        self._chances: dict[str, int] = {}
+        self._chances: dict[tuple[str, str], int] = {}
         self._shown: dict[str, dict[str, float]] = {}  # readings of this tick, by model
 
     def advance_to(self, now: float) -> None:
         """Step everything up to `now` in seconds; the first call only says when time began."""
         if self._origin is None:
             self._origin = now
-            self._length = min((model.dt for model in self.models.values()), default=1.0)
-            self._steps = [(round(m.dt / self._length), m.dt, m) for m in self.models.values()]
+            steps = [(max(m.dt, self.shortest), name, m) for name, m in self.models.items()]
+            self._length = min((dt for dt, _, _ in steps), default=1.0)
+            self._steps = [(round(dt / self._length), dt, name, m) for dt, name, m in steps]
         for _ in range(floor((now - self._origin) / self._length + 1e-6) - self._ticks):
             self._tick()
 
     def _tick(self) -> None:
         self._ticks += 1
-        self._shown.clear()
-        for every, dt, model in self._steps:
+        for name in self.models if self.noise else self._coupled:
+            self._shown.pop(name, None)
+        for every, dt, name, model in self._steps:
             if self._ticks % every == 0:
                 model.step(dt)
+                self._shown.pop(name, None)
         for couple in self._couplings:
             couple()
 
@@ -83,15 +91,17 @@ class Rig:
                 if deviation:  # meters do not show less than nothing
                     error = deviation * self.noise * self._chance(model, variable)
                     seen[variable] = max(seen[variable] + error, 0.0)
-        seen.update(self._sensors[model])
+        if self._sensors[model]:
+            seen.update(self._sensors[model])
         return seen
 
     def _chance(self, model: str, variable: str) -> float:
         """Depends on the tick, not on how often somebody reads."""
-        key = f"{self.seed} {model} {variable}"
-        if key not in self._chances:
-            self._chances[key] = zlib.crc32(key.encode())
-        return NORMAL[(self._chances[key] + self._ticks * STRIDE) % len(NORMAL)]
+        first = self._chances.get((model, variable))
+        if first is None:
+            first = zlib.crc32(f"{self.seed} {model} {variable}".encode())
+            self._chances[model, variable] = first
+        return NORMAL[(first + self._ticks * STRIDE) % len(NORMAL)]
 
     def write(self, model: str, variable: str, value: float) -> None:
         """Command `variable`. KeyError: cannot be written; ValueError: not a value for it."""

@@ -1,8 +1,9 @@
 """A site against its simulated equipment as fast as it computes: the scan, without any task.
 
-The real scan, programs, arbiter and alarms; polls come at their shipped periods and a write is
-carried out at once, so neither buses nor brokers nor people are part of it (`edge/proof/stage.py`
-has them, at a hundredth of the speed). Keeps nothing: that is its caller, `edge/proof/trial.py`.
+The real scan, programs, arbiter and alarms; polls come at their shipped periods, equipment moves
+twice a second and a write is carried out at once; neither buses nor brokers nor people are part of
+it (`edge/proof/stage.py` has them, at a hundredth of the speed). Keeps nothing: that is its caller,
+`edge/proof/trial.py`.
 """
 
 from __future__ import annotations
@@ -26,20 +27,32 @@ from edge.scan.cycle import Outcome, Run, Scan
 from edge.site.site import Point, Site
 
 EARLY: Final = 1e-9  # s: rounding
+TICK: Final = 0.5  # s: the equipment moves so often at most; between two ticks it shows the same
 QUIET: Final = 1.0  # s: the longest time between two steps; timers are looked at that often
+
+
+Take = Callable[[Mapping[str, float]], tuple[float, ...]]
+
+
+@dataclass(slots=True)
+class _Part:
+    """The points of a group behind one model, or those without one (`model` is "")."""
+
+    model: str
+    take: Take
+    alone: list[Cell]
+    span: slice  # of the group
+    seen: tuple[float, ...] = ()  # what was read last
 
 
 @dataclass(slots=True)
 class _Group:
-    """All points that are read together, those of one model behind one another.
-
-    `takes` gives of each model in turn its variables. The last have none: `alone`.
-    """
+    """All points that are read together, those of one model behind one another."""
 
     period: float
+    parts: list[_Part]
     at: Index
-    takes: list[tuple[str, Callable[[Mapping[str, float]], tuple[float, ...]]]]
-    alone: list[Cell]
+    raw: Floats  # what was read last, as the models say it
     scale: Floats
     offset: Floats
     low: Floats
@@ -75,8 +88,10 @@ class Simulation:
         self.events = Events(site.language, quiet=True)
         self.scan = prepared(_Scan(site, kinds, self.programs, run, self.events))
         self.scan.cold_for = site.startup_delay
+        self.scan.outputs.others = False
         self.now = 0.0
         self._acts: list[tuple[float, int, Callable[[], None]]] = []
+        self.field.rig.shortest = TICK
         self._priorities = {bus.id for bus in site.buses if bus.kind.priorities}
         self._due = self._listen()
 
@@ -100,7 +115,9 @@ class Simulation:
         together: dict[float, list[Point]] = {}
         for bus in self.site.buses:
             for poll in bus.polls:
-                together.setdefault(poll.period, []).extend(points[name] for name in poll.points)
+                # What polls more often reads the same again.
+                mine = together.setdefault(max(poll.period, TICK), [])
+                mine += [points[name] for name in poll.points]
             for device in bus.devices:
                 self.scan.online(device.id, True, 0.0)
         return [(0.0, k, self._group(*pair)) for k, pair in enumerate(sorted(together.items()))]
@@ -109,16 +126,17 @@ class Simulation:
         by_model: dict[str, list[Point]] = {}
         for point in points:
             by_model.setdefault(self.field.cells[point.id].model, []).append(point)
-        alone = by_model.pop("", [])
-        takes = [
-            (model, _taker([self.field.cells[point.id].variable for point in mine]))
-            for model, mine in by_model.items()
-        ]
-        order = [point for mine in by_model.values() for point in mine] + alone
-        behind = [self.field.cells[point.id] for point in order]
+        parts, first = [], 0
+        for model, mine in by_model.items():
+            cells = [self.field.cells[point.id] for point in mine]
+            take = _taker([cell.variable for cell in cells])
+            parts.append(_Part(model, take, cells, slice(first, first + len(mine))))
+            first += len(mine)
+        order = [point for mine in by_model.values() for point in mine]
+        behind = [cell for part in parts for cell in part.alone]
         return _Group(
-            period, np.asarray([self.scan.index[p.id] for p in order], np.int32), takes,
-            [self.field.cells[point.id] for point in alone], np.asarray([c.scale for c in behind]),
+            period, parts, np.asarray([self.scan.index[p.id] for p in order], np.int32),
+            np.empty(len(order)), np.asarray([c.scale for c in behind]),
             np.asarray([c.offset for c in behind]), np.asarray([p.low for p in order]),
             np.asarray([p.high for p in order]),
             np.full(len(order), quality.SIMULATED, np.uint16),
@@ -144,11 +162,20 @@ class Simulation:
         self.after(moment, outcome)
 
     def _read(self, group: _Group, now: float) -> None:
-        raw: list[float] = []
-        for model, take in group.takes:
-            raw += take(self.field.rig.shown(model))
-        raw += [cell.value for cell in group.alone]
-        values = np.asarray(raw) * group.scale + group.offset
+        """What shows the same as the last time is only as new as it is read."""
+        anew = False
+        for part in group.parts:
+            if part.model:
+                raw = part.take(self.field.rig.shown(part.model))
+            else:
+                raw = tuple([cell.value for cell in part.alone])
+            if raw != part.seen:
+                part.seen = group.raw[part.span] = raw
+                anew = True
+        if not anew:
+            self.scan.again(group.at, now)
+            return
+        values = group.raw * group.scale + group.offset
         well = (values >= group.low) & (values <= group.high)
         wrong = not well.all()
         if wrong or group.wrong:
@@ -169,7 +196,10 @@ class Simulation:
 
 
 class _Scan(Scan):
-    """Without what is there for others only: nobody asks here what must go upstream."""
+    """Nobody asks here what must go upstream, and nothing that is read grows old."""
+
+    def _age(self, now: float) -> bool:
+        return False
 
     def _changed(self, slices: list[tuple[int, int]]) -> list[int]:
         return []

@@ -140,6 +140,10 @@ class Scan:
         self.image.quality[at] = bits
         self.image.stamp[at] = now
 
+    def again(self, at: Index, now: float) -> None:
+        """The same for points that show what they showed: they are as new as this."""
+        self.image.stamp[at] = now
+
     def failed(self, first: int, count: int, bits: int, now: float) -> None:
         """These points could not be read."""
         self.arrivals.put_failure(first, count, bits)

@@ -59,6 +59,7 @@ class Outputs:
         self._at = np.asarray([w.at for w in wires], np.int32)
         self._overridden: NDArray[np.bool_] = np.zeros(count, bool)
         self._next_watch = -math.inf
+        self.others = True  # somebody else may write as well, and is looked for
         self._give_up_at = math.nan
         self._by_point = {w.point: w for w in wires}
         self._elsewhere = Elsewhere(wires, image, events)
@@ -120,7 +121,7 @@ class Outputs:
         image = self._image
         if now >= self._next_check:
             self._verify(now)
-        if now >= self._next_watch:
+        if self.others and now >= self._next_watch:
             self._watch_overrides(now)
             self._watch_registers(now)
         if not np.isnan(self._back_at).all():

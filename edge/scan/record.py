@@ -23,8 +23,8 @@ from edge.scan.cycle import Outcome, Scan
 
 FORMAT: Final = 1
 INPUTS: Final = (
-    "restore", "deliver", "put", "take", "failed", "online", "written", "unverified", "tell", "ask",
-    "reset_interlock", "acknowledge", "reset_alarm", "failsafe", "step",
+    "restore", "deliver", "put", "take", "again", "failed", "online", "written", "unverified",
+    "tell", "ask", "reset_interlock", "acknowledge", "reset_alarm", "failsafe", "step",
 )  # fmt: skip
 """The methods of a scan through which anything reaches it; `step` is the last of each round."""
 

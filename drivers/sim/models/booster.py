@@ -41,7 +41,10 @@ class Pump:
         """kW: by the affinity law, half of it already at no flow."""
         if not self.delivers or not self.speed:
             return 0.0
-        s = self.speed / 100
+        return self.power_at(self.speed / 100, rated)
+
+    def power_at(self, s: float, rated: float = PUMP_RATED) -> float:
+        """The same with its present flow at a speed of 0-1."""
         return rated * s**3 * (0.5 + 0.5 * min(1.0, self.flow / (15 * s)))
 
 
@@ -52,6 +55,8 @@ class Booster:
     `hours` what the drives' counters show. Only the first `drives` pumps have a drive, the others
     turn at full speed. Connected to the mains instead of the tank, the set finds `mains` MPa at no
     flow and loses `mains_loss`·Q² of them.
+
+    `full_speed` counts what the pumps that run would use for the same flow at full speed, kWh.
 
     Faults: `pump_trip:n` (stops, fault contact), `no_run_feedback:n` (stops without a contact),
     `hoa_hand:n` (switch in HAND: goes on as it is), `tank_low` (the break tank runs empty).
@@ -88,12 +93,15 @@ class Booster:
         self.demand = demand
         self.draw: float | None = None
         self.tank = TANK_LEVEL
-        self.energy = 0.0
+        self.energy = self.full_speed = 0.0
         self.active: set[str] = set()
         self.commands = {
             f"p{i}_{name}": 0.0 for i in range(1, pumps + 1) for name in ("run", "reference")
         }
         self.switches = frozenset(f"p{i}_run" for i in range(1, pumps + 1))
+        shown = ("running", "fault", "auto", "speed", "power", "hours")
+        self._names = [tuple(f"p{i}_{name}" for name in shown) for i in range(1, pumps + 1)]
+        self._commanded = [(f"p{i}_run", f"p{i}_reference") for i in range(1, pumps + 1)]
         self.faults = numbered(("pump_trip", "no_run_feedback", "hoa_hand"), pumps) | {"tank_low"}
 
     def run_at(self, *speeds: float) -> None:
@@ -108,12 +116,13 @@ class Booster:
         """Converters ramp, pumps deliver, the network stores what nobody draws."""
         for i, pump in enumerate(self.pumps, 1):
             self._ramp(i, pump, dt)
-            turning = pump.speed / 100 if pump.delivers else 0.0
-            pump.flow = self._flow(turning)
-            pump.hours += dt / 3600 if pump.delivers else 0.0
-            self.energy += pump.power(self.rated) * dt / 3600
+            pump.flow = self._flow(pump.speed / 100 if pump.delivers else 0.0)
+            if pump.delivers:
+                pump.hours += dt / 3600
+                self.energy += pump.power(self.rated) * dt / 3600
+                self.full_speed += pump.power_at(1.0, self.rated) * dt / 3600
         drawn = self.drawn() if self.draw is None else self.draw
-        delivered = sum(pump.flow for pump in self.pumps)
+        delivered = sum([pump.flow for pump in self.pumps])
         stored = delivered - drawn - self.leak
         self.pressure = max(0.0, self.pressure + stored / 3600 / self.compliance * dt)
         self.suction = self.mains - self.mains_loss * delivered * delivered
@@ -128,30 +137,39 @@ class Booster:
         return pump_flow(speed, self.pressure - self.suction, self.head, self.curve)
 
     def _ramp(self, i: int, pump: Pump, dt: float) -> None:
-        if f"pump_trip:{i}" in self.active or f"no_run_feedback:{i}" in self.active:
-            pump.speed, pump.delivers = 0.0, False
-        elif f"hoa_hand:{i}" not in self.active:
-            pump.delivers = self.commands[f"p{i}_run"] > 0
-            target = self.commands[f"p{i}_reference"]
-            if i > self.drives:
-                pump.speed = 100.0 * pump.delivers
-            else:
-                pump.speed = approach(pump.speed, target, self.ramp * dt) if pump.delivers else 0.0
+        if self.active:
+            if f"pump_trip:{i}" in self.active or f"no_run_feedback:{i}" in self.active:
+                pump.speed, pump.delivers = 0.0, False
+                return
+            if f"hoa_hand:{i}" in self.active:
+                return
+        run, reference = self._commanded[i - 1]
+        pump.delivers = self.commands[run] > 0
+        if not pump.delivers:
+            pump.speed = 0.0
+        elif i > self.drives:
+            pump.speed = 100.0
+        elif pump.speed != self.commands[reference]:
+            pump.speed = approach(pump.speed, self.commands[reference], self.ramp * dt)
 
     def readings(self) -> dict[str, float]:
         """Pressures in MPa, flow in m³/h, speeds in %, power in kW, level in m, energy in kWh."""
         seen = dict(self.commands)
         seen["discharge_pressure"] = self.pressure
         seen["suction_pressure"] = self.suction
-        seen["flow"] = sum(pump.flow for pump in self.pumps)
+        seen["flow"] = sum([pump.flow for pump in self.pumps])
         seen["tank_level"] = self.tank
         seen["energy"] = self.energy
-        seen["running"] = float(sum(pump.delivers for pump in self.pumps))
+        seen["running"] = float(sum([pump.delivers for pump in self.pumps]))
+        seen["full_speed"] = self.full_speed
         for i, pump in enumerate(self.pumps, 1):
-            seen[f"p{i}_running"] = float(pump.delivers)
-            seen[f"p{i}_fault"] = float(f"pump_trip:{i}" in self.active)
-            seen[f"p{i}_auto"] = float(f"hoa_hand:{i}" not in self.active)
-            seen[f"p{i}_speed"] = pump.speed
-            seen[f"p{i}_power"] = pump.power(self.rated)
-            seen[f"p{i}_hours"] = pump.hours
+            running, fault, auto, speed, power, hours = self._names[i - 1]
+            seen[running] = float(pump.delivers)
+            seen[fault], seen[auto] = 0.0, 1.0
+            if self.active:
+                seen[fault] = float(f"pump_trip:{i}" in self.active)
+                seen[auto] = float(f"hoa_hand:{i}" not in self.active)
+            seen[speed] = pump.speed
+            seen[power] = pump.power(self.rated)
+            seen[hours] = pump.hours
         return seen

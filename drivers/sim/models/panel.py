@@ -24,13 +24,15 @@ class IoModule:
         self.commands = {f"relay{i}": 0.0 for i in range(1, self.channels + 1)}
         self.switches = frozenset(self.commands)
         self.faults = numbered(("press",), self.channels)
+        self._inputs = {f"input{i}": f"press:{i}" for i in range(1, self.channels + 1)}
+        self._at_rest = dict.fromkeys(self._inputs, 0.0)
 
     def step(self, dt: float) -> None:
         """Relays follow at once: nothing to move."""
 
     def readings(self) -> dict[str, float]:
         """Relays and inputs as 0 and 1."""
-        pressed = {
-            f"input{i}": float(f"press:{i}" in self.active) for i in range(1, self.channels + 1)
-        }
+        if not self.active:
+            return self.commands | self._at_rest
+        pressed = {name: float(press in self.active) for name, press in self._inputs.items()}
         return self.commands | pressed

@@ -78,6 +78,10 @@ class ZoneNetwork:
         self.zones = [Zone() for _ in range(zones)]
         self.active: set[str] = set()
         self.commands = {f"v{i}_command": opening for i in range(1, zones + 1)}
+        self._names = [
+            (f"v{i}_position", f"v{i}_auto", f"z{i}_pressure", f"z{i}_flow", f"z{i}_volume")
+            for i in range(1, zones + 1)
+        ]
         kinds = ("valve_stuck", "valve_drift", "false_feedback", "hoa_hand", "burst")
         self.faults = numbered(kinds, zones) | {"supply_drop"}
         self.noise: Mapping[str, float] = (
@@ -95,15 +99,20 @@ class ZoneNetwork:
     @property
     def flow(self) -> float:
         """What all zones take together, m³/h."""
-        return sum(zone.flow for zone in self.zones)
+        return sum([zone.flow for zone in self.zones])
 
     def step(self, dt: float) -> None:
         """Valves travel, then flows and pressures settle (the water itself has no inertia)."""
-        for i, (valve, zone) in enumerate(zip(self.valves, self.zones, strict=True), 1):
-            self._travel(i, valve, dt)
-            cd = self.cd + (self.burst if f"burst:{i}" in self.active else 0.0)
-            kv = self.kv(valve.plug / 100)
-            zone.pressure = settled_pressure(self.header, kv, cd)
+        header, healthy = self.header, not self.active
+        for i, command in enumerate(self.commands.values(), 1):
+            valve, zone, cd = self.valves[i - 1], self.zones[i - 1], self.cd
+            if healthy and command == valve.asked == valve.motor == valve.plug:
+                valve.still += dt
+                valve.strokes = 0
+            else:
+                self._travel(i, valve, dt)
+                cd += self.burst if f"burst:{i}" in self.active else 0.0
+            zone.pressure = settled_pressure(header, self.kv(valve.plug / 100), cd)
             zone.flow = cd * sqrt(zone.pressure)
             zone.volume += zone.flow * dt / 3600
 
@@ -142,11 +151,14 @@ class ZoneNetwork:
         seen = dict(self.commands)
         seen["header_pressure"] = self.header
         seen["header_flow"] = self.flow
-        seen["header_volume"] = sum(zone.volume for zone in self.zones)
-        for i, (valve, zone) in enumerate(zip(self.valves, self.zones, strict=True), 1):
-            seen[f"v{i}_position"] = valve.motor
-            seen[f"v{i}_auto"] = float(f"hoa_hand:{i}" not in self.active)
-            seen[f"z{i}_pressure"] = zone.pressure
-            seen[f"z{i}_flow"] = zone.flow
-            seen[f"z{i}_volume"] = zone.volume
+        seen["header_volume"] = sum([zone.volume for zone in self.zones])
+        for i, (valve, zone, names) in enumerate(
+            zip(self.valves, self.zones, self._names, strict=True), 1
+        ):
+            position, auto, pressure, flow, volume = names
+            seen[position] = valve.motor
+            seen[auto] = float(not self.active or f"hoa_hand:{i}" not in self.active)
+            seen[pressure] = zone.pressure
+            seen[flow] = zone.flow
+            seen[volume] = zone.volume
         return seen
