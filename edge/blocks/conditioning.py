@@ -6,8 +6,9 @@ and word order are the profile's business, before this.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import exp, isnan, nan
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -21,6 +22,7 @@ from edge.schema.model import Model, Refusal
 from edge.schema.units import Duration
 from edge.text import Text
 
+FLATLINE = "10min"  # while the device runs
 _SENSORS = {"single": (1, 1), "median3": (3, 3), "max": (2, 3), "min": (2, 3), "avg2": (2, 2)}
 
 
@@ -30,7 +32,7 @@ class Conditioning(Model):
     `spike` is the greatest believable step per sample, in percent of the span: up to two samples
     beyond it are replaced by the last good one. `every` should be the poll period of the inputs.
     `flatline`: a sensor that moved less than 0.01 % of the span for so long, while `running` is
-    true (or not given), is at fault.
+    true (or not given), is at fault; 10 min where `running` is given, else it must be asked for.
     """
 
     input: AnyInput
@@ -45,6 +47,13 @@ class Conditioning(Model):
     vote: Literal["single", "median3", "max", "min", "avg2"] = "single"
     every: Annotated[Duration, Field(gt=0)] = 1.0
     unit: Unit = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _watched_while_it_runs(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("running") is not None:
+            return {"flatline": FLATLINE, **given}
+        return given
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:

@@ -216,7 +216,7 @@ def act(
         st[s + _TRIM] += TRIM
         st[s + _TRIM_UNTIL] = now + TRIM_TIME
         look(st, s, now)
-    elif cause == VALVE_POSITION and st[s + _TRIED] > 1.0:
+    elif cause == VALVE_POSITION and st[s + _TRIED] > 1.0 and st[s + _BASE] >= 2.0 * STROKE:
         exercise(v, q, ops, o, par, p, st, s, now)
     elif since < PULSE - ROUNDING:
         ask(v, q, ops, o + OUTPUT, st[s + _BASE], GOOD)  # written anew, though it is the same
@@ -245,7 +245,10 @@ def exercise(
     v: Floats, q: Bits, ops: Index, o: int,
     par: Floats, p: int, st: Floats, s: int, now: float,
 ) -> None:  # fmt: skip
-    """10 % below what is asked, back, 10 % above, back: never a larger stroke than that."""
+    """10 % below what is asked, back, 10 % above, back: never a larger stroke than that.
+
+    Not near its seat: that would shut a throttled supply, or open what people shut.
+    """
     move, base = st[s + _MOVE], st[s + _BASE]
     if move >= 3.0:
         ask(v, q, ops, o + OUTPUT, nan, GOOD)
@@ -253,7 +256,7 @@ def exercise(
         return
     goal = base
     if move == 0.0:
-        goal = max(base - STROKE, 0.0)
+        goal = base - STROKE
     elif move == 2.0:
         goal = min(base + STROKE, 100.0)
     ask(v, q, ops, o + OUTPUT, goal, GOOD)

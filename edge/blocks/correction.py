@@ -71,7 +71,8 @@ class Correction(Model):
     proof: no fault, and `running` while wanted, for 120 s. 2 in an hour, 3 in a day.
 
     `valve_position`: the command is sent again; from the second attempt on 10 % down, back, up,
-    back. Proof: `feedback` within `tolerance` of the command in 1.5 x the expected travel. 3 a day.
+    back, unless it is asked for less than 20 %. Proof: `feedback` within `tolerance` of the command
+    in 1.5 x the expected travel. 3 a day.
 
     `no_response` (a lighting controller): the command is sent again. Proof: `feedback` within
     `tolerance` in 30 s. 2 in a day.

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, model_validator
 
 from edge.blocks.kind import AnyInput, Example, Kind, Published, Target, usable
 from edge.blocks.operators import conclude
-from edge.blocks.output import deliver, present
+from edge.blocks.output import MIN_TIME, OWNER, deliver, held_by_other, present
 from edge.blocks.timing import switch
 from edge.image.image import Bits, Floats, Index
 from edge.image.slots import Slot
@@ -88,16 +88,21 @@ def hysteresis_step(
     v: Floats, q: Bits, ops: Index, o: int, n: int,
     par: Floats, p: int, st: Floats, s: int, now: float, dt: float,
 ) -> None:  # fmt: skip
-    """Domain §1.4. Begins with what the output does now; a bad input stops both timers."""
+    """Domain §1.4. Begins with what the output does now; a bad input stops both timers.
+
+    Between the thresholds a switch by somebody else stays: a minimum time is nobody's.
+    """
     x, on_at, off_at = v[ops[o + _INPUT]], v[ops[o + _ON_AT]], v[ops[o + _OFF_AT]]
     bits = q[ops[o + _INPUT]] | q[ops[o + _ON_AT]] | q[ops[o + _OFF_AT]]
     good = usable(v, q, ops[o + _INPUT])
     good = good and usable(v, q, ops[o + _ON_AT]) and usable(v, q, ops[o + _OFF_AT])
-    if dt == 0.0 and not isnan(present(v, q, ops, o)):
-        st[s + _STATE] = 1.0 if present(v, q, ops, o) > 0.0 else 0.0
     high = on_at >= off_at
     rise = good and (x >= on_at if high else x <= on_at)
     fall = good and not rise and (x <= off_at if high else x >= off_at)
+    other = held_by_other(v, ops, o) and v[ops[o + OWNER]] != MIN_TIME
+    follows = dt == 0.0 or (other and not rise and not fall)
+    if follows and not isnan(present(v, q, ops, o)):
+        st[s + _STATE] = 1.0 if present(v, q, ops, o) > 0.0 else 0.0
     state = switch(st, s + _STATE, rise, fall, now, par[p + _ON_DELAY], par[p + _OFF_DELAY])
     result = 1.0 if state else 0.0
     deliver(v, q, ops, o, st, s + _BAD_SINCE, now, par[p + _HOLD], result if good else nan, bits)

@@ -415,3 +415,35 @@ def test_a_ramp_goes_on_from_what_a_lost_device_does() -> None:
     it["h.level"] = 50.0
     it.step(4.5)
     assert it["r"] == 52.5
+
+
+def test_a_switch_by_hand_stays_between_the_thresholds() -> None:
+    """A person stops a pump and lets go: it starts again at its threshold, not at once."""
+    options = {"input": "s.level", "on_at": 0.9, "off_at": 0.4, "output": "s.pump"}
+    it = Bench(site_of({"h": ("hysteresis", options)}))
+    it["s.level"], it["s.pump"] = 0.95, 0.0
+    it.step(0.0)
+    it["s.level"] = 0.6
+    it.step(0.1)
+    assert it.asked("s.pump") == 1.0
+    it.taken = {"s.pump": (6, 1.0)}
+    it.step(0.2)
+    it.taken = {"s.pump": (8, 0.0)}
+    it.step(0.3)
+    it.step(0.4)
+    it.taken = {}
+    it.step(0.5)
+    it.step(0.6)
+    assert it.asked("s.pump") == 0.0
+    it["s.level"] = 0.9
+    it.step(0.7)
+    assert it.asked("s.pump") == 1.0
+
+
+def test_a_sensor_that_is_flat_while_its_device_runs_is_found_by_itself() -> None:
+    """Where `running` is given the flat line needs no option, and `null` switches it off."""
+    options = {"input": "p.raw", "low": 0.0, "high": 1.0}
+    assert Conditioning.model_validate(options).flatline is None
+    assert Conditioning.model_validate(options | {"running": "pump.run"}).flatline == 600.0
+    off = Conditioning.model_validate(options | {"running": "pump.run", "flatline": None})
+    assert off.flatline is None

@@ -87,6 +87,16 @@ def test_a_jammed_valve_gets_three_attempts() -> None:
     assert (alarm.priority, alarm.text.zh) == (2, "{name}: 自动处置失败")
 
 
+@pytest.mark.parametrize("asked", [0.0, 8.0, 15.0])
+def test_near_its_seat_a_valve_is_only_asked_again(asked: float) -> None:
+    """No exercise shuts a throttled supply, nor opens what people shut."""
+    bay = valve()
+    bay.block.taken = {bay.output: (16, asked)}
+    bay.run(600, **{**JAM, "v3.feedback": 60.0})
+    assert len(bay.began()) == 3
+    assert set(bay.requests()) == {asked}
+
+
 def test_three_in_a_day_across_reboots() -> None:
     """A restart ends the attempt, and neither its count nor the pause between two."""
     bay = valve()
