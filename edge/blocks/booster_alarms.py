@@ -93,7 +93,9 @@ def alarms(model: Booster) -> tuple[AlarmTemplate, ...]:
     """The catalogue's alarms of a booster set, then those of each pump."""
     groups = (_pressure_alarms(model), _sensor_alarms(model), _supply_alarms(model))
     group = tuple(alarm for part in groups for alarm in part)
-    return group + tuple(alarm for i in numbers(model) for alarm in pump_alarms(i))
+    return group + tuple(
+        alarm for i, pump in enumerate(model.pumps, 1) for alarm in pump_alarms(i, pump.hoa)
+    )
 
 
 def _pressure_alarms(model: Booster) -> tuple[AlarmTemplate, ...]:

@@ -33,6 +33,7 @@ from edge.blocks.pumps import (
     STATES,
     STOPPED,
     TRIPPED,
+    left_in_hand,
 )
 from edge.blocks.timing import lasted
 from edge.image.image import Bits, Floats, Index
@@ -142,10 +143,13 @@ def motor_points(name: str, zh: str, en: str) -> tuple[Published, Published]:
     )
 
 
-def motor_alarms(name: str, zh: str, en: str, shows: tuple[str, ...]) -> tuple[AlarmTemplate, ...]:
-    """Its trip and its failed start; `name` is that of its state among the rule's points."""
+def motor_alarms(
+    name: str, zh: str, en: str, hoa: Source | None, shows: tuple[str, ...]
+) -> tuple[AlarmTemplate, ...]:
+    """Its trip, its failed start, its switch `hoa` left in hand; `name` is that of its state among
+    the rule's points."""
     shows = (f"{{rule}}.{name}", f"{{rule}}.{name}_hours", *shows)
-    hoa = Text("查看手停自开关", "look at the hand-off-auto switch")
+    switch = Text("查看手停自开关", "look at the hand-off-auto switch")
     breaker = Text("检查断路器和热继电器", "check breaker and overload relay")
     contactor = Text("检查接触器及其辅助触点", "check the contactor and its auxiliary contact")
     return (
@@ -159,6 +163,7 @@ def motor_alarms(name: str, zh: str, en: str, shows: tuple[str, ...]) -> tuple[A
         AlarmTemplate(
             f"{{RULE}}_{name.upper()}_FAIL_START", f"{{rule}}.{name} == {FAILED}", 2,
             Text(f"{zh}启动失败", f"{en.capitalize()} failed to start"),
-            (hoa, breaker, contactor), shows=shows,
+            (switch, breaker, contactor), shows=shows,
         ),
+        *left_in_hand(name, zh, en, hoa),
     )  # fmt: skip

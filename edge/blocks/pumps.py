@@ -74,6 +74,7 @@ STATES = {
 MIN_TIME = float(Slot.MIN_TIME)
 RUN, SPEED, FEEDBACK, FAULT, HOA, COUNTER, PUMP_OPERANDS = 0, TARGET_OPERANDS, 8, 9, 10, 11, 12
 HYSTERESIS = 2.0  # h by which the lead must have run longer before another takes its place
+FORGOTTEN = 86400.0  # s out of AUTO: nobody is working there any more
 FULL_SPEED = 100.0  # % of a pump on the mains
 WANTED, NO_FEEDBACK_AT, FAILED_AT, HOURS, PUMP_STATES = range(5)
 
@@ -337,10 +338,29 @@ def pump_points(i: int) -> tuple[Published, ...]:
     )
 
 
-def pump_alarms(i: int) -> tuple[AlarmTemplate, ...]:
-    """The alarms of the pump with number `i`."""
+def left_in_hand(name: str, zh: str, en: str, hoa: Source | None) -> tuple[AlarmTemplate, ...]:
+    """A hand-off-auto switch that nobody turned back for a day (domain §6.4), where there is one.
+
+    `name` is that of the state among the rule's points.
+    """
+    if hoa is None:
+        return ()
+    return (
+        AlarmTemplate(
+            f"{{RULE}}_{name.upper()}_NOT_AUTO", f"{{rule}}.{name} == {NOT_AUTO}", 3,
+            Text(f"{zh}离开自动位超过 24 小时", f"{en.capitalize()} out of AUTO for 24 hours"),
+            (Text("问清谁切换的, 为什么", "who switched it, and why?"),
+             Text("检修完毕即切回自动", "switch it back to AUTO when the work is done")),
+            on_delay=FORGOTTEN, shows=(f"{{rule}}.{name}",),
+            consequence=Text("控制器不能启停它", "the controller can neither start nor stop it"),
+        ),
+    )  # fmt: skip
+
+
+def pump_alarms(i: int, hoa: Source | None) -> tuple[AlarmTemplate, ...]:
+    """The alarms of the pump with number `i`; `hoa` is its switch."""
     shows = (f"{{rule}}.pump{i}", f"{{rule}}.pump{i}_hours", "{rule}.pressure")
-    hoa = Text("查看手停自开关", "look at the hand-off-auto switch")
+    switch = Text("查看手停自开关", "look at the hand-off-auto switch")
     breaker = Text("检查断路器和热继电器", "check breaker and overload relay")
     code = Text("读变频器故障代码", "read the drive's fault code")
     return (
@@ -353,7 +373,8 @@ def pump_alarms(i: int) -> tuple[AlarmTemplate, ...]:
         ),
         AlarmTemplate(
             f"{{RULE}}_PUMP{i}_FAIL_START", f"{{rule}}.pump{i} == {FAILED}", 2,
-            Text(f"{i}号水泵启动失败", f"Pump {i} failed to start"), (hoa, breaker, code),
+            Text(f"{i}号水泵启动失败", f"Pump {i} failed to start"), (switch, breaker, code),
             shows=shows,
         ),
+        *left_in_hand(f"pump{i}", f"{i}号泵", f"pump {i}", hoa),
     )  # fmt: skip

@@ -180,7 +180,9 @@ def sump_alarms(model: Sump) -> tuple[AlarmTemplate, ...]:
 
 
 def _pump_alarms(model: Sump, i: int) -> tuple[AlarmTemplate, ...]:
-    alarms = motor_alarms(f"pump{i}", f"{i}号泵", f"pump {i}", ("{rule}.state",))
+    alarms = motor_alarms(
+        f"pump{i}", f"{i}号泵", f"pump {i}", model.pumps[i - 1].hoa, ("{rule}.state",)
+    )
     if model.capacity is None or model.area is None:
         return alarms
     least = WEAR * model.capacity

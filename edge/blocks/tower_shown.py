@@ -74,9 +74,8 @@ def tower_alarms(model: CoolingTower) -> tuple[AlarmTemplate, ...]:
             on_delay=5.0, off_delay=30.0, shows=("{rule}.pump_permitted",),
         ),
     )  # fmt: skip
-    fans = range(1, len(model.cells) + 1)
     return tower + tuple(
         alarm
-        for i in fans
-        for alarm in motor_alarms(f"fan{i}", f"{i}号风机", f"fan {i}", ("{rule}.speed",))
+        for i, cell in enumerate(model.cells, 1)
+        for alarm in motor_alarms(f"fan{i}", f"{i}号风机", f"fan {i}", cell.hoa, ("{rule}.speed",))
     )

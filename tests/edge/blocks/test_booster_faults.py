@@ -10,6 +10,7 @@ import pytest
 from edge.blocks.booster import BOOSTER, FALLBACK, HELD, OVER_PRESSURE, REGULATING, WAITING
 from edge.blocks.booster_layout import LEARNT, QUIET_AT, STAGE
 from edge.blocks.booster_model import Booster, advice
+from edge.blocks.cooling_tower import COOLING_TOWER, CoolingTower
 from edge.image.quality import COMM
 from edge.image.slots import Slot
 from tests.support.block import Instance
@@ -182,3 +183,17 @@ def test_a_stage_lock_shorter_than_the_ramp_is_told() -> None:
     assert advice(Booster.model_validate(options), lambda *_: None) == ()
     slow = Booster.model_validate({**options, "slew": 5.0})
     assert "25 s" in advice(slow, lambda *_: None)[0].en
+
+
+def test_a_switch_that_was_forgotten_is_told_where_there_is_one() -> None:
+    """Out of AUTO for 24 hours is an alarm of every pump and fan with a hand-off-auto switch."""
+    pump = {"run": "a.run", "speed": "a.speed", "running": "a.running", "hoa": "a.auto"}
+    model = Booster.model_validate({**OPTIONS, "pumps": [pump, "b.p2"]})
+    told = {a.id: a for a in BOOSTER.alarms(model) if a.id.endswith("NOT_AUTO")}
+    assert list(told) == ["{RULE}_PUMP1_NOT_AUTO"]
+    assert (told["{RULE}_PUMP1_NOT_AUTO"].priority, told["{RULE}_PUMP1_NOT_AUTO"].on_delay) == (
+        3, 86400.0,
+    )  # fmt: skip
+    cell = {"run": "f.run", "running": "f.running", "hoa": "f.auto"}
+    tower = CoolingTower.model_validate({"leaving": "t", "cells": [cell]})
+    assert any(a.id == "{RULE}_FAN1_NOT_AUTO" for a in COOLING_TOWER.alarms(tower))
