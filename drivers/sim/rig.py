@@ -50,7 +50,8 @@ class Rig:
         self._length = 0.0  # s, of a tick
         self._steps: list[tuple[int, float, str, Model]] = []  # each this many ticks, by dt
         self._sensors: dict[str, dict[str, float]] = {name: {} for name in models}
-        self._chances: dict[tuple[str, str], int] = {}
+        self._restless: frozenset[str] = frozenset()  # may show something else after every tick
+        self._chances: dict[str, list[tuple[str, float, int]]] = {}
         self._shown: dict[str, dict[str, float]] = {}  # readings of this tick, by model
 
     def advance_to(self, now: float) -> None:
@@ -58,6 +59,8 @@ class Rig:
         if self._origin is None:
             self._origin = now
             steps = [(max(m.dt, self.shortest), name, m) for name, m in self.models.items()]
+            noisy = {name for name, m in self.models.items() if self.noise and m.noise}
+            self._restless = self._coupled | noisy
             self._length = min((dt for dt, _, _ in steps), default=1.0)
             self._steps = [(round(dt / self._length), dt, name, m) for dt, name, m in steps]
         for _ in range(floor((now - self._origin) / self._length + 1e-6) - self._ticks):
@@ -65,7 +68,7 @@ class Rig:
 
     def _tick(self) -> None:
         self._ticks += 1
-        for name in self.models if self.noise else self._coupled:
+        for name in self._restless:
             self._shown.pop(name, None)
         for every, dt, name, model in self._steps:
             if self._ticks % every == 0:
@@ -87,21 +90,24 @@ class Rig:
     def _show(self, model: str) -> dict[str, float]:
         seen = self.models[model].readings()
         if self.noise:
-            for variable, deviation in self.models[model].noise.items():
-                if deviation:  # meters do not show less than nothing
-                    error = deviation * self.noise * self._chance(model, variable)
-                    seen[variable] = max(seen[variable] + error, 0.0)
+            ticks = self._ticks * STRIDE
+            for variable, deviation, first in self._chance(model):
+                # Meters do not show less than nothing.
+                error = deviation * NORMAL[(first + ticks) % len(NORMAL)]
+                seen[variable] = max(seen[variable] + error, 0.0)
         if self._sensors[model]:
             seen.update(self._sensors[model])
         return seen
 
-    def _chance(self, model: str, variable: str) -> float:
-        """Depends on the tick, not on how often somebody reads."""
-        first = self._chances.get((model, variable))
-        if first is None:
-            first = zlib.crc32(f"{self.seed} {model} {variable}".encode())
-            self._chances[model, variable] = first
-        return NORMAL[(first + self._ticks * STRIDE) % len(NORMAL)]
+    def _chance(self, model: str) -> list[tuple[str, float, int]]:
+        """Of each sensor with noise its deviation, and where its walk through `NORMAL` begins: what
+        it shows depends on the tick, not on how often somebody reads."""
+        if model not in self._chances:
+            self._chances[model] = [
+                (name, deviation * self.noise, zlib.crc32(f"{self.seed} {model} {name}".encode()))
+                for name, deviation in self.models[model].noise.items() if deviation
+            ]  # fmt: skip
+        return self._chances[model]
 
     def write(self, model: str, variable: str, value: float) -> None:
         """Command `variable`. KeyError: cannot be written; ValueError: not a value for it."""
