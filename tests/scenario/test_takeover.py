@@ -23,6 +23,7 @@ from tests.scenario.reading import read
 from tests.scenario.test_scenarios import SCENARIOS
 
 BUMP = 2.0  # % of an output's range
+SETTLE = 180.0  # s: whatever a start has lit is dimmed again
 
 
 def driving() -> list[Path]:
@@ -64,7 +65,7 @@ def test_a_restart_beside_running_equipment_moves_nothing(case: Path, tmp_path: 
     if all(p.output is None or isinstance(p.output.failsafe, str) for p in _site(case).points):
         restarts[300] = {"after": "5s"}  # else the stop drives the failsafe values, as it must
     found = read(case)
-    given = found.case.given.model_copy(update={"settle": 60.0})
+    given = found.case.given.model_copy(update={"settle": SETTLE})
     healthy = found.case.model_copy(update={"given": given, "steps": steps(restarts)})
     played = play(replace(found, case=healthy), tmp_path, DRIVERS)
     assert [line for failure in played.failures for line in failure_lines(failure, "en")] == []
