@@ -424,6 +424,7 @@ SUMP = Kind(
                 (0.5, {"pit.float": 1.0},
                  {"p.a.run": 1.0, "p.b.run": 1.0, "pump1_urgent": 1.0, "state": FLOODED}),
                 (1.5, {"p.a.running": 1.0, "p.b.running": 1.0}, {"disagree": 0.0, "running": 2.0}),
+                *((t + 0.5, {}, {"disagree": 0.0}) for t in range(2, 30)),
                 (30.5, {}, {"disagree": 1.0}),
                 (31.0, {"pit.float": 0.0}, {"p.a.run": 1.0, "pump1_urgent": 1.0, "flood": 0.0}),
                 (149.9, {}, {"p.a.run": 1.0}),
