@@ -79,6 +79,10 @@ TABLE: dict[str, tuple[str, str, Text]] = {
         "edge.cli.compile", "compile",
         Text("预先编译内核, 供安装时使用", "compile the kernel ahead, at installation"),
     ),
+    "blocks": (
+        "edge.cli.blocks", "blocks",
+        Text("列出功能块, 显示选项和示例", "list the blocks, show options and an example"),
+    ),
     "schema": (
         "edge.cli.schema", "schema",
         Text("输出站点文件的 JSON Schema, 供编辑器使用", "print the JSON schema for an editor"),
