@@ -16,15 +16,18 @@ from edge.blocks.dali import ANALOG_DIMMER, DALI
 from edge.blocks.daylight import DAYLIGHT
 from edge.blocks.daylight_open import DAYLIGHT_OPEN
 from edge.blocks.dry_run import DRY_RUN
+from edge.blocks.fire_water import FIRE_WATER
 from edge.blocks.irrigation import IRRIGATION
 from edge.blocks.kind import Kind
 from edge.blocks.lamp_power import LAMP_POWER
+from edge.blocks.lift import LIFT
 from edge.blocks.logic import HYSTERESIS, SCALE, VALUE
 from edge.blocks.occupancy import OCCUPANCY
 from edge.blocks.photocell import PHOTOCELL
 from edge.blocks.pid import PID
 from edge.blocks.protection import FIRST_OUT, INTERLOCK, PERMISSIVE, TRIP_KIND
 from edge.blocks.ramp import RAMP
+from edge.blocks.rotation import ROTATION
 from edge.blocks.schedule import SCHEDULE
 from edge.blocks.sump import SUMP
 from edge.blocks.timing import DELAY
@@ -41,6 +44,7 @@ KINDS: dict[str, Kind] = {
         DAYLIGHT_OPEN, PHOTOCELL, OCCUPANCY, DALI, ANALOG_DIMMER, LAMP_POWER,
         CORRECTION, VALVE_EXERCISE,
         COOLING_TOWER, TOWER_GUARD,
+        ROTATION, FIRE_WATER, LIFT,
     )
 }  # fmt: skip
 """What `block:` may name in `rules:`; `value` is the kind of `value: <expression>`."""

@@ -29,8 +29,10 @@ from edge.blocks.dali import analog_dimmer_step, dali_step
 from edge.blocks.daylight import daylight_step
 from edge.blocks.daylight_open import daylight_open_step
 from edge.blocks.dry_run import dry_run_step
+from edge.blocks.fire_water import fire_water_step
 from edge.blocks.irrigation import irrigation_step
 from edge.blocks.lamp_power import lamp_power_step
+from edge.blocks.lift import lift_step
 from edge.blocks.logic import hysteresis_step, scale_step, value_step
 from edge.blocks.occupancy import occupancy_step
 from edge.blocks.operators import (
@@ -63,6 +65,7 @@ from edge.blocks.protection import (
     trip_step,
 )
 from edge.blocks.ramp import ramp_step
+from edge.blocks.rotation import rotation_step
 from edge.blocks.schedule import step_schedule
 from edge.blocks.sump import sump_step
 from edge.blocks.timing import delay_step
@@ -204,6 +207,12 @@ def walk(
             cooling_tower_step(v, q, ops, o, n, par, p, st, s, now, dt)
         elif op == 51:
             tower_guard_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 52:
+            rotation_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 53:
+            fire_water_step(v, q, ops, o, n, par, p, st, s, now, dt)
+        elif op == 54:
+            lift_step(v, q, ops, o, n, par, p, st, s, now, dt)
         else:
             raise ValueError("unknown kind in the program")
 

@@ -30,6 +30,7 @@ OPCODES: tuple[str, ...] = (
     "permissive", "first_out",
     "correction", "valve_exercise",
     "cooling_tower", "tower_guard",
+    "rotation", "fire_water", "lift",
 )  # fmt: skip
 """An operator's or kind's place is its opcode; the kernel's chain has the same numbers."""
 

@@ -26,6 +26,7 @@ STATES = {  # kinds whose request is what an input or the calendar says: they ha
 }
 DECIDES = {  # what runs need not go on: these know at once whether it should
     "photocell": "the light outside says it",
+    "rotation": "the demand says how many",
     "irrigation": "the clock says it; without one its valves are asked to be closed",
 }
 DRIVING = [kind for kind in KINDS.values() if Instance(kind, kind.examples[0].options).requests]
