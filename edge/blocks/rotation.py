@@ -240,8 +240,8 @@ def _alarms(model: Rotation) -> tuple[AlarmTemplate, ...]:
     )  # fmt: skip
     own = [
         dataclasses.replace(a, shows=tuple(x for x in a.shows if not x.endswith(".pressure")))
-        for i in range(1, len(model.pumps) + 1)
-        for a in pump_alarms(i)
+        for i, pump in enumerate(model.pumps, 1)
+        for a in pump_alarms(i, pump.hoa)
     ]
     return (short, *own)
 
