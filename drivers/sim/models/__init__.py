@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 
 from drivers.sim.models.booster import Booster
 from drivers.sim.models.cooling import Tower
+from drivers.sim.models.day import Day
 from drivers.sim.models.drainage import Sump
 from drivers.sim.models.fire import FireMain
 from drivers.sim.models.irrigation import Irrigation
@@ -20,6 +21,7 @@ from drivers.sim.models.zones import ZoneNetwork
 MODELS: Mapping[str, Callable[..., Model]] = {
     "booster": Booster,
     "zones": ZoneNetwork,
+    "day": Day,
     "lobby": Lobby,
     "garage": Garage,
     "outdoor": Outdoor,

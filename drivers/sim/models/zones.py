@@ -55,7 +55,7 @@ def settled_pressure(header: float, kv: float, cd: float) -> float:
 
 class ZoneNetwork:
     """A header at `supply` MPa and zones behind valves of `kvs`, linear unless `rangeability` says
-    equal-percentage, consumers of `cd` each; a stroke takes `stroke` seconds.
+    equal-percentage, consumers of `cd` each, of which `share` are open; a stroke takes `stroke` s.
 
     Faults: `valve_stuck:n` (jams), `valve_drift:n` (motor and plug run to 20 % in 5 s and jam;
     either is over at the `frees`-th stroke that the command asks for after a rest, 0 never),
@@ -72,7 +72,7 @@ class ZoneNetwork:
         frees: int = 0,
     ) -> None:  # fmt: skip
         self.supply = supply
-        self.kvs, self.cd, self.burst = kvs, cd, burst
+        self.kvs, self.cd, self.burst, self.share = kvs, cd, burst, 1.0
         self.stroke, self.rangeability, self.frees = stroke, rangeability, frees
         self.valves = [Valve(opening, opening, opening) for _ in range(zones)]
         self.zones = [Zone() for _ in range(zones)]
@@ -105,7 +105,7 @@ class ZoneNetwork:
         """Valves travel, then flows and pressures settle (the water itself has no inertia)."""
         header, healthy = self.header, not self.active
         for i, command in enumerate(self.commands.values(), 1):
-            valve, zone, cd = self.valves[i - 1], self.zones[i - 1], self.cd
+            valve, zone, cd = self.valves[i - 1], self.zones[i - 1], self.cd * self.share
             if healthy and command == valve.asked == valve.motor == valve.plug:
                 valve.still += dt
                 valve.strokes = 0
