@@ -68,6 +68,31 @@ def io_map(channels: int = 8) -> tuple[Register, ...]:
     )
 
 
+def sump_map(pumps: int = 2) -> tuple[Register, ...]:
+    """A sump panel: the level in mm, and of each pump three bits in a register of its own."""
+    return (
+        Register("sump_level", "input", 0, scale=0.001),
+        Register("high_float", "discrete", 0, "bit"),
+        *(
+            register
+            for i in range(pumps)
+            for register in (
+                Register(f"p{i + 1}_running", "input", 10 + i, bit=0),
+                Register(f"p{i + 1}_fault", "input", 10 + i, bit=1),
+                Register(f"p{i + 1}_auto", "input", 10 + i, bit=2),
+                Register(f"p{i + 1}_run", "coil", i, "bit", writable=SWITCH),
+            )
+        ),
+    )
+
+
+GARAGE_MAP = (
+    Register("level", "holding", 0, scale=0.1, writable=PERCENT),
+    Register("motion", "discrete", 0, "bit"),
+    Register("power", "input", 0),
+    Register("energy", "input", 1, "u32", scale=0.01),
+)
+
 FIRE_MAP = (
     Register("hydrant_pressure", "input", 0, scale=0.001),
     Register("cabinet_auto", "discrete", 0, "bit"),

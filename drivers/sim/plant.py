@@ -1,4 +1,5 @@
-"""The plant of the demo site: a booster set that feeds three zones, a panel, a lobby, a fire main.
+"""The plant of the demo site: a booster set that feeds three zones, a panel, a lobby, a fire main,
+a garage with its sump.
 
 Built from the models and served on real sockets, on the units and ports of `config/demo/site.yaml`.
 Not the controller: it knows nothing of it. The caller owns the task in which `run` advances time.
@@ -15,10 +16,19 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from drivers.sim.maps import FIRE_MAP, booster_map, io_map, meter_map, valve_map
+from drivers.sim.maps import (
+    FIRE_MAP,
+    GARAGE_MAP,
+    booster_map,
+    io_map,
+    meter_map,
+    sump_map,
+    valve_map,
+)
 from drivers.sim.models.booster import Booster
+from drivers.sim.models.drainage import Sump
 from drivers.sim.models.fire import FireMain
-from drivers.sim.models.lighting import Lobby
+from drivers.sim.models.lighting import Garage, Lobby
 from drivers.sim.models.panel import IoModule
 from drivers.sim.models.zones import ZoneNetwork
 from drivers.sim.registers import Register, Unit
@@ -30,6 +40,7 @@ from edge.errors import LinkDown, Unusable
 from edge.text import Text
 
 BOOSTER, VALVES, HEADER, METERS, PANEL, FIRE = 1, (11, 12, 13), 20, (21, 22, 23), 31, 41
+PIT, LANE = 51, 52
 MODBUS_PORT = 15502
 LOBBY, LOBBY_ADDRESS = 1001, "127.0.0.1/32:47820"
 VENDOR, REVISION = "Simulated Equipment", "1.0"  # what every unit says of itself
@@ -37,6 +48,8 @@ LAMPS = 50.0  # %, until somebody commands them
 PRESSURE = 0.41  # MPa, where the demo's booster rule keeps it
 SPEED = 87.6  # %, at which two pumps feed three zones at that pressure
 MORNING = 435.0  # minute of the day: half of the lobby's light is daylight
+QUIET = 5.0  # minute of the garage's day: nobody comes for an hour but whom a fault brings
+WET = 0.85  # m in the pit, just below where a pump starts
 STEP = 0.1  # s between advances
 
 
@@ -86,6 +99,8 @@ class Plant:
                 "io": IoModule(),
                 "lobby": Lobby(minute=minute, level=LAMPS),
                 "fire_main": FireMain(),
+                "sump": Sump(level=WET),
+                "garage": Garage(minute=QUIET),
             },
             couplings=[couple],
             noise=noise,
@@ -146,6 +161,8 @@ class Plant:
             HEADER: self._unit("zones", meter_map("header"), "METER-PF", holes=False),
             PANEL: self._unit("io", io_map(), "IO-8-8"),
             FIRE: self._unit("fire_main", FIRE_MAP, "HYDRANT"),
+            PIT: self._unit("sump", sump_map(), "SUMP-2"),
+            LANE: self._unit("garage", GARAGE_MAP, "DIMMER-1"),
         }
         for i, (valve, meter) in enumerate(zip(VALVES, METERS, strict=True), 1):
             units[valve] = self._unit("zones", valve_map(i), "VALVE-ACT")
@@ -240,4 +257,6 @@ _FAULTS: tuple[tuple[str, str, str, Text], ...] = (
         "hydrant_low", "fire_main", "pressure_low",
         Text("消火栓压力低", "the hydrant main loses pressure"),
     ),
+    ("flood", "sump", "flood", Text("车库进水", "a burst main pours into the garage sump")),
+    ("car", "garage", "pir_stuck", Text("车辆进入车库", "a car comes into the garage")),
 )  # fmt: skip

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edge.cli.stage import Stage
 
 KEYS = {"1": "valve_drift", "2": "pump_trip", "3": "lux_covered", "4": "device_silent",
-        "5": "broker_down", "6": "tank_low"}  # fmt: skip
+        "5": "broker_down", "6": "tank_low", "7": "flood"}  # fmt: skip
 TERMINATED = 143  # 128 + SIGTERM, as a shell says it
 LOOK = 1.0  # seconds between pictures
 REMOTE = (67.0, 75.0)  # % that key c asks of the zone 3 valve, in turn
@@ -205,8 +205,8 @@ def _waiting() -> Callable[[float], None]:
 
 
 WELCOME = Text(
-    "按 1-6 制造或排除故障; 在另一个终端试 edge explain v3.position",
-    "keys 1-6 start and end faults; elsewhere try `edge explain v3.position`",
+    "按 1-7 制造或排除故障; 在另一个终端试 edge explain v3.position",
+    "keys 1-7 start and end faults; elsewhere try `edge explain v3.position`",
 )
 STARTING = Text(
     "正在启动: 仿真设备, MQTT 服务器 (amqtt, 仅 3.1.1), 控制器",
@@ -235,10 +235,11 @@ NO_AMQTT = Text(
 )
 ENDED = Text("控制器已停止:\n{log}", "the controller has ended:\n{log}")
 SHORT = {
-    "valve_drift": Text("阀漂移", "valve"),
+    "valve_drift": Text("阀漂", "valve"),
     "pump_trip": Text("泵跳闸", "pump"),
-    "lux_covered": Text("遮照度", "lux"),
+    "lux_covered": Text("遮光", "lux"),
     "device_silent": Text("失联", "silent"),
-    "broker_down": Text("断MQTT", "broker"),
+    "broker_down": Text("断MQTT", "MQTT"),
     "tank_low": Text("缺水", "tank"),
+    "flood": Text("进水", "pit"),
 }

@@ -32,6 +32,7 @@ TRIP = "SUPPLY_PUMP1_TRIP"
 SILENT = "V3_OFFLINE"
 NO_RESPONSE = 4.0  # lobby_light.state
 LUX = "LOBBY_LIGHT_LUX_SENSOR_NO_RESPONSE"
+FLOODED = "SUMP_FLOOD_HIGH"
 
 
 def steps() -> list[Step]:
@@ -46,6 +47,8 @@ def steps() -> list[Step]:
         Step(BACK, 15.0, [uplink(down=False), numbers_complete(COMPLETE)], stop("broker_down")),
         Step(VALVE, 15.0, drifted(), start("valve_drift"), stop("valve_drift")),
         Step(DEVICE, 15.0, silent(), start("device_silent"), stop("device_silent")),
+        Step(CAR, 10.0, lit(), start("car"), stop("car")),
+        Step(FLOOD, 15.0, flooded(), start("flood"), stop("flood")),
     ]
 
 
@@ -111,6 +114,22 @@ def silent() -> list[Check]:
         bad("v3.feedback", Text("其值不再当作有效", "its values are no longer good")),
         alarm(SILENT),
         good("v2.feedback", 2.0, Text("相邻设备照常", "its neighbour keeps its rate")),
+    ]
+
+
+def lit() -> list[Check]:
+    return [
+        rises("lane.level", 50.0, LANE_LIT),
+        reaches("output", "lane.level", 100, 100, LANE_FULL),
+    ]
+
+
+def flooded() -> list[Check]:
+    return [
+        output("pit.p1.running", 1.0, Text("1 号潜水泵运行", "submersible pump 1 runs")),
+        output("pit.p2.running", 1.0, Text("2 号潜水泵运行", "submersible pump 2 runs")),
+        alarm(FLOODED),
+        heard(f"alarm/{FLOODED}", PUBLISHED),
     ]
 
 
@@ -210,6 +229,8 @@ VALVE = Text("三区阀门自行关至 20 %", "the zone 3 valve runs to 20 %")
 ACK = Text("人员确认报警", "a person acknowledges")
 PUMP = Text("1 号泵跳闸", "pump 1 trips")
 DEVICE = Text("三区阀门设备失联", "the zone 3 valve goes silent")
+CAR = Text("车辆进入车库", "a car comes into the garage")
+FLOOD = Text("车库进水", "water pours into the garage")
 BROKER = Text("MQTT 服务器停止", "the MQTT broker stops")
 BACK = Text("MQTT 服务器恢复", "the MQTT broker is back")
 
@@ -218,6 +239,8 @@ RELAY_HELD = Text("总报警继电器吸合 (正常)", "common alarm relay energ
 ONLINE = Text("状态: 在线", "status: online")
 DICTIONARY = Text("点表已发布", "the dictionary of points")
 LAMPS_UP = Text("灯光调亮以补足照度", "lamps go up to make up for it")
+LANE_LIT = Text("车道灯调亮", "the lane lights up")
+LANE_FULL = Text("车道灯全亮", "the lane is fully lit")
 FALLBACK = Text("灯光改按时间表", "the light follows the schedule")
 FOLLOWS = Text("阀位跟随", "the valve follows")
 BEACON_ON = Text("警灯闪", "beacon flashes")

@@ -39,7 +39,7 @@ def test_demo_speaks_to_the_plant(demo: Site) -> None:
         "booster": plant.BOOSTER, "v1": plant.VALVES[0], "v2": plant.VALVES[1],
         "v3": plant.VALVES[2], "header": plant.HEADER, "zone1": plant.METERS[0],
         "zone2": plant.METERS[1], "zone3": plant.METERS[2], "io": plant.PANEL,
-        "hydrant": plant.FIRE,
+        "hydrant": plant.FIRE, "pit": plant.PIT, "lane": plant.LANE,
     }  # fmt: skip
     (lobby,) = buses["bms"].devices
     assert lobby.config.device == plant.LOBBY

@@ -122,7 +122,7 @@ def test_the_screen_answers_keys_and_leaves_nothing_behind(tmp_path: Path) -> No
     )  # fmt: skip
     os.close(theirs)
     try:
-        seen = until(ours, b"1-6 start and end faults", 300)
+        seen = until(ours, b"1-7 start and end faults", 300)
         assert b"Garden Court" in seen
         os.write(ours, b"4")
         until(ours, b"v3 DOWN", 30)

@@ -25,6 +25,8 @@ OUTPUTS = {
     "zones": ("v1_command", "v2_command", "v3_command"),
     "lobby": ("level",),
     "io": ("relay1", "relay2", "relay3"),
+    "sump": ("p1_run", "p2_run"),
+    "garage": ("level",),
 }
 
 

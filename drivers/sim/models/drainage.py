@@ -13,6 +13,7 @@ from drivers.sim.models.model import numbered
 AREA = 2.0  # m²
 FLOW = 12.0  # m³/h of one pump
 POWER = 1.5  # kW of one pump
+TORRENT = 720.0  # m³/h
 FLOAT = 1.30  # m: the high-high float
 FLOAT_HYSTERESIS = 0.03  # m that it hangs on
 SPILL = 1.60  # m: what is more runs over the floor
@@ -24,7 +25,8 @@ class Sump:
 
     Faults: `pump_dead:n` (no feedback, no flow), `pump_trip:n` (the same with the fault contact),
     `pump_blocked:n` (turns and pumps nothing), `hoa_off:n` (switch in OFF), `transmitter_frozen`,
-    `float_stuck` (stays down). `wear` is the share of the flow that is left.
+    `float_stuck` (stays down), `flood` (a burst main pours 720 m³/h in).
+    `wear` is the share of the flow that is left.
     """
 
     dt = 1.0
@@ -45,7 +47,9 @@ class Sump:
         self.commands = {f"p{i}_run": 0.0 for i in range(1, pumps + 1)}
         self.switches = frozenset(self.commands)
         kinds = ("pump_dead", "pump_trip", "pump_blocked", "hoa_off")
-        self.faults = numbered(kinds, pumps) | {"transmitter_frozen", "float_stuck"}
+        self.faults = numbered(kinds, pumps) | {
+            "transmitter_frozen", "float_stuck", "flood"
+        }  # fmt: skip
 
     def step(self, dt: float) -> None:
         """Contactors follow, water comes and goes, float and transmitter look at it."""
@@ -57,7 +61,8 @@ class Sump:
             self.energy += POWER * dt / 3600 if runs else 0.0
             if runs and f"pump_blocked:{i + 1}" not in self.active:
                 pumped += self.flow * self.wear
-        water = self.level * self.area + self.inflow * dt / 3600
+        inflow = self.inflow + (TORRENT if "flood" in self.active else 0.0)
+        water = self.level * self.area + inflow * dt / 3600
         out = min(pumped * dt / 3600, water)
         self.pumped += out
         level = (water - out) / self.area

@@ -18,7 +18,18 @@ from drivers.modbus import MODBUS
 from drivers.modbus.bus import BusConfig
 from drivers.modbus.config import DeviceConfig, PointConfig
 from drivers.sim.__main__ import main as serve_plant
-from drivers.sim.plant import BOOSTER, FIRE, HEADER, METERS, PANEL, SPEED, VALVES, Plant
+from drivers.sim.plant import (
+    BOOSTER,
+    FIRE,
+    HEADER,
+    LANE,
+    METERS,
+    PANEL,
+    PIT,
+    SPEED,
+    VALVES,
+    Plant,
+)
 from edge.bus.host import BusHost
 from edge.driver import FieldDevice, FieldPoint, Write
 from edge.errors import DeviceTimeout
@@ -29,6 +40,7 @@ from tests.support.mosquitto import free_port
 
 PROFILES = {
     BOOSTER: "booster-3-pumps", HEADER: "pressure-flow-zone", PANEL: "io-module-8",
+    PIT: "sump-2-pumps", LANE: "garage-light",
     **dict.fromkeys(VALVES, "valve-actuator"), **dict.fromkeys(METERS, "pressure-flow-zone"),
 }  # fmt: skip
 
@@ -102,7 +114,7 @@ def test_profiles_read_what_the_models_hold() -> None:
 
     async def act(plant: Plant) -> None:
         values = await seen(plant, *PROFILES)
-        assert len(values) == 30 + 16 + 4 * 3 + 3 * 3
+        assert len(values) == 30 + 16 + 4 * 3 + 3 * 3 + 10 + 4
         for id, value in values.items():
             unit, _, name = id.partition(".")
             model, prefix = "booster", ""
@@ -114,11 +126,16 @@ def test_profiles_read_what_the_models_hold() -> None:
                 model, prefix = "zones", "header_"
             if int(unit) == PANEL:
                 model = "io"
+            if int(unit) in (PIT, LANE):
+                model = "sump" if int(unit) == PIT else "garage"
             *pump, last = name.split(".")
             if model == "booster" or int(unit) in VALVES:
                 last = others.get(last, last)
             variable = prefix + "_".join([*pump, last])
+            if (model, variable) == ("sump", "level"):
+                variable = "sump_level"
             truth = plant.rig.read(model, variable)
+            truth /= 1000 if id.endswith(f"{LANE}.power") else 1
             assert value == pytest.approx(truth, rel=2e-3, abs=6e-3), id
 
     with_plant(act)
@@ -237,7 +254,7 @@ def test_every_unit_says_who_it_is() -> None:
         client.close()
         assert said[BOOSTER] == b"BOOSTER-3"
         assert len({said[unit] for unit in VALVES}) == 1
-        assert len(set(said.values())) == 5
+        assert len(set(said.values())) == 7
 
     with_plant(act)
 
