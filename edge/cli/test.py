@@ -162,8 +162,19 @@ def _played(scenarios: Sequence[Scenario], jobs: int) -> Iterator[Result]:
     from multiprocessing import get_context
 
     # Forked: the kernel is there already, and so are the drivers, which cannot be sent.
-    with ProcessPoolExecutor(min(jobs, len(scenarios)), get_context("fork")) as pool:
+    count, context = min(jobs, len(scenarios)), get_context("fork")
+    with ProcessPoolExecutor(count, context, _end_with, (os.getpid(),)) as pool:
         yield from pool.map(_run, scenarios)
+
+
+def _end_with(parent: int) -> None:
+    """Let this process end with its parent, which may be killed (prctl, PR_SET_PDEATHSIG)."""
+    import ctypes
+    import signal
+
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _run(scenario: Scenario) -> Result:

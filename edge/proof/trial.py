@@ -166,6 +166,7 @@ class Trial:
     def _prepared(self, scan: Any) -> Any:
         if self._record_path is None:
             return scan
+        self._record_path.parent.mkdir(parents=True, exist_ok=True)
         self._record = Record(self._record_path, head(self.site, self.began))
         return recorded(scan, self._record)
 
