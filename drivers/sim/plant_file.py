@@ -105,7 +105,9 @@ class PlantFile:
         ]  # fmt: skip
         for couple in couplings:
             couple()
-        coupled = {target.partition(".")[0] for target in self.plant.connect}
+        coupled: dict[str, set[str]] = {}
+        for target, source in self.plant.connect.items():
+            coupled.setdefault(target.partition(".")[0], set()).add(source.partition(".")[0])
         return Rig(models, couplings=couplings, coupled=coupled)
 
     def _make(

@@ -24,9 +24,9 @@ class Rig:
     """Models by name, advanced together in ticks of the shortest step; equal calls, equal values.
 
     The step of every model is a whole number of ticks.
-    `couplings` run after each tick and carry one model's results to another: to those `coupled`,
-    any of them unless given. `noise` scales the
-    sensors' standard deviations: 0 for none, 1 for realistic. No model takes steps that are shorter
+    `couplings` run after each tick and carry one model's results to another; `coupled` says by
+    target of which (all of all unless given). `noise` scales the sensors' standard deviations: 0
+    for none, 1 for realistic. No model takes steps that are shorter
     than `shortest`; it, `noise` and `seed` may be set until the first step.
     """
 
@@ -35,13 +35,14 @@ class Rig:
         models: Mapping[str, Model],
         *,
         couplings: Sequence[Callable[[], None]] = (),
-        coupled: Collection[str] | None = None,
+        coupled: Mapping[str, Collection[str]] | None = None,
         noise: float = 0.0,
         seed: int = 1,
     ) -> None:
         self.models = dict(models)
         self._couplings = tuple(couplings)
-        self._coupled = frozenset(models if coupled is None and couplings else coupled or ())
+        everything = dict.fromkeys(models, models) if couplings else {}
+        self._coupled = everything if coupled is None else coupled
         self.noise = noise
         self.seed = seed
         self.shortest = 0.0  # s
@@ -50,7 +51,7 @@ class Rig:
         self._length = 0.0  # s, of a tick
         self._steps: list[tuple[int, float, str, Model]] = []  # each this many ticks, by dt
         self._sensors: dict[str, dict[str, float]] = {name: {} for name in models}
-        self._restless: frozenset[str] = frozenset()  # may show something else after every tick
+        self._noisy: list[str] = []  # models that show something else after every tick
         self._chances: dict[str, list[tuple[str, float, int]]] = {}
         self._shown: dict[str, dict[str, float]] = {}  # readings of this tick, by model
 
@@ -59,8 +60,7 @@ class Rig:
         if self._origin is None:
             self._origin = now
             steps = [(max(m.dt, self.shortest), name, m) for name, m in self.models.items()]
-            noisy = {name for name, m in self.models.items() if self.noise and m.noise}
-            self._restless = self._coupled | noisy
+            self._noisy = [name for name, m in self.models.items() if self.noise and m.noise]
             self._length = min((dt for dt, _, _ in steps), default=1.0)
             self._steps = [(round(dt / self._length), dt, name, m) for dt, name, m in steps]
         for _ in range(floor((now - self._origin) / self._length + 1e-6) - self._ticks):
@@ -68,14 +68,20 @@ class Rig:
 
     def _tick(self) -> None:
         self._ticks += 1
-        for name in self._restless:
-            self._shown.pop(name, None)
+        shown, stepped = self._shown, set()
+        for name in self._noisy:
+            shown.pop(name, None)
         for every, dt, name, model in self._steps:
             if self._ticks % every == 0:
                 model.step(dt)
-                self._shown.pop(name, None)
+                shown.pop(name, None)
+                stepped.add(name)
         for couple in self._couplings:
             couple()
+        for name, sources in self._coupled.items():
+            if not stepped.isdisjoint(sources):
+                shown.pop(name, None)
+                stepped.add(name)
 
     def read(self, model: str, variable: str) -> float:
         """What the sensor of `variable` shows now, NaN when it is bad. KeyError: no such one."""

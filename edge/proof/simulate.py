@@ -58,6 +58,7 @@ class _Group:
     low: Floats
     high: Floats
     bits: Bits
+    plain: bool  # every value is as it is read
     wrong: bool = False
 
 
@@ -140,6 +141,7 @@ class Simulation:
             np.asarray([c.offset for c in behind]), np.asarray([p.low for p in order]),
             np.asarray([p.high for p in order]),
             np.full(len(order), quality.SIMULATED, np.uint16),
+            plain=all(c.scale == 1.0 and c.offset == 0.0 for c in behind),
         )  # fmt: skip
 
     def _step(self, until: float) -> None:
@@ -175,7 +177,7 @@ class Simulation:
         if not anew:
             self.scan.again(group.at, now)
             return
-        values = group.raw * group.scale + group.offset
+        values = group.raw if group.plain else group.raw * group.scale + group.offset
         well = (values >= group.low) & (values <= group.high)
         wrong = not well.all()
         if wrong or group.wrong:

@@ -29,6 +29,7 @@ from edge.text import Text
 
 SAMPLES, ALARMS = "samples.csv", "alarms.csv"
 MINUTE: Final = 60.0
+LOOK: Final = 1.0  # s between two values of a curve
 PAUSE: Final = 60.0  # s of simulated time between two looks from outside
 MACHINERY: Final = (".online", ".following")
 
@@ -102,6 +103,7 @@ class Trial:
         self.history = History(points, self.site.index(), lasts)
         self.switched = {p.id: self._switched(p) for p in points if switches(p, self.site)}
         self.alarms = AlarmLog()
+        self._next_look = 0.0
         self._next_row = 0.0
         self._sample: Callable[[list[Any]], object] = lambda row: None
         self._told: Callable[[list[Any]], object] = lambda row: None
@@ -171,7 +173,9 @@ class Trial:
         return recorded(scan, self._record)
 
     def _after(self, now: float, outcome: Outcome) -> None:
-        self.history.look(now, self._image)
+        if now >= self._next_look - 1e-6:
+            self._next_look = now + LOOK
+            self.history.look(now, self._image)
         if now >= self._next_row - 1e-6:
             self._next_row += MINUTE
             row = [

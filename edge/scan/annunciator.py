@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from edge.image import quality
 from edge.image.image import ProcessImage
 from edge.image.slots import Slot
@@ -20,6 +22,7 @@ SHOWN = 3  # priorities 1-3 are annunciated, 4 is advice
 TEST_SECONDS = 5.0
 SILENCE_SECONDS = 600.0  # after which an unacknowledged priority 1 sounds again
 FAST_HZ, SLOW_HZ = 2.0, 0.5
+FLASHING = frozenset({State.UNACK, State.LATCHED_UNACK, State.RTN_UNACK})
 
 
 class Panel:
@@ -45,10 +48,13 @@ class Panel:
             if (point := getattr(config, name)) is not None
         }
         self._pressed = dict.fromkeys(self._buttons, True)  # a stuck button acts only once released
+        self._inputs = np.asarray(list(self._buttons.values()), np.int32)
+        self._looked = b"", b""  # the inputs at the last look
         self._silenced = math.inf  # since when; +inf: not silenced
         self._test_until = -math.inf
         self._states: set[State] | None = None  # of all shown alarms, None: not looked at yet
         self._unacked_p1 = False
+        self._still: tuple[bool, bool, bool] | None = None  # what was shown last, if it stands
 
     @property
     def silenced(self) -> bool:
@@ -72,6 +78,11 @@ class Panel:
 
         True when `reset` was: interlocks are the scan's to reset.
         """
+        image = self._image
+        inputs = image.value[self._inputs].tobytes(), image.quality[self._inputs].tobytes()
+        if inputs == self._looked:
+            return False  # as in most steps
+        self._looked = inputs
         pressed = {name for name in self._buttons if self._edge(name)}
         if not pressed:
             return False
@@ -99,6 +110,9 @@ class Panel:
         if anew or (self._unacked_p1 and now - self._silenced >= SILENCE_SECONDS):
             self._silenced = math.inf
         testing = now < self._test_until
+        if self._still == (known, testing, self.silenced) and not transitions:
+            return  # as in most steps: nothing sounds, flashes or has changed
+        self._still = None if states & FLASHING else (known, testing, self.silenced)
         self._ask("beacon", testing or _beacon(states, now))
         self._ask("buzzer", testing or (State.UNACK in states and not self.silenced))
         # Energised means well: a dead controller, a cut wire and an alarm look the same.
