@@ -21,6 +21,7 @@ from tests.support.subscriber import Subscriber
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 KILLS = 20
+SEEN = 0.5  # s that something must last for a scan to see it for certain
 OLD_ENOUGH = 1.5  # s before a kill: what was served earlier must arrive
 JUST_SERVED = 0.3  # s before SIGTERM or a scan: what was served later may not have been heard
 QUEUE = "max_queued_messages 0"  # the broker may keep any number for a slow subscriber
@@ -120,8 +121,10 @@ def test_no_alarm_transition_is_lost(killed: Lives) -> None:
         known = max((at for at, _ in reads if at <= t - JUST_SERVED), default=0)
         seen = {value for at, value in reads if known <= at <= t + 0.01}
         assert int(record["cause"] == "raised") in seen, f"{t:.2f}: {record}"
-    for at, address, value in killed.required("d0u1"):
-        if address == FLAG and at > killed.lives[0][0] + OLD_ENOUGH:
+    changes = [(at, value) for at, address, value in killed.required("d0u1") if address == FLAG]
+    for (at, value), (after, _) in itertools.pairwise(changes):
+        # What is taken back before a scan on a busy machine has looked is no alarm.
+        if at > killed.lives[0][0] + OLD_ENOUGH and after - at > SEEN:
             wanted = "raised" if value else "cleared"
             assert any(
                 record["cause"] == wanted and -0.1 < t - at < OLD_ENOUGH

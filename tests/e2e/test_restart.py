@@ -145,7 +145,10 @@ def test_killed_beside_running_equipment(stage: Stage) -> None:
 
 def test_stopped_beside_running_equipment(stage: Stage) -> None:
     """SIGTERM ends with 0, drives the explicit failsafe values and nothing else."""
-    explicit = {"lobby.level": 60.0, "io.relay1": 1.0, "io.relay2": 0.0, "io.relay3": 0.0}
+    explicit = {
+        "lobby.level": 60.0, "garage.level": 100.0,
+        "io.relay1": 1.0, "io.relay2": 0.0, "io.relay3": 0.0,
+    }  # fmt: skip
     before = stage.plant.outputs()
     codes: list[int] = []
 

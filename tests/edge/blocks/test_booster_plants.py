@@ -44,6 +44,11 @@ class Design:
         """q1: what one pump delivers at 95 %, m³/h."""
         return pump_flow(0.95, SETPOINT, self.head, self.curve)
 
+    def shared_at(self, load: float) -> float:
+        """The speed in % at which each of two pumps delivers half of `load` times q1."""
+        part = load / 2 * self.full
+        return 100 * sqrt((SETPOINT / MPA_PER_METRE + self.curve * part * part) / self.head)
+
     @property
     def gain(self) -> float:
         """kp in %/MPa that answers this plant as 400 does the book's at the same share of load."""
@@ -105,7 +110,8 @@ def test_a_pump_that_stops_leaves_the_flow_as_it_was(design: Design, share: floa
 @given(designs(), some.floats(0.3, 0.8), some.floats(1.2, 5.0))
 @settings(max_examples=3, deadline=None)
 def test_a_step_is_met_without_hunting(design: Design, low: float, high: float) -> None:
-    """Up: as many pumps as the flow takes, each started once, none stopped. Down: back again."""
+    """Up: as many pumps as the flow takes, each started once, none stopped. Down: back again, maybe
+    several at once where so much less flow is an over-pressure."""
     assume(high < design.pumps * 0.9)
     built = design.running(low)
     assert built.block["running"] == 1
@@ -119,7 +125,8 @@ def test_a_step_is_met_without_hunting(design: Design, low: float, high: float) 
         changes = [b - a for a, b in pairwise(counts)]
         assert len(changes) <= design.pumps
         wanted = 1 if load > low else -1
-        assert all(change == wanted for change in changes), counts
+        assert all(change * wanted > 0 for change in changes), counts
+        assert load < high or all(change == 1 for change in changes), counts
         assert built.plant.pressure == pytest.approx(SETPOINT, abs=0.01)
         speed = built.block["speed"] / 100
         each = pump_flow(speed, SETPOINT, design.head, design.curve)
@@ -130,6 +137,8 @@ def test_a_step_is_met_without_hunting(design: Design, low: float, high: float) 
 @settings(max_examples=3, deadline=None)
 def test_nothing_is_felt_when_a_pump_stops(design: Design, load: float) -> None:
     """From two pumps to one: the pressure moves by less than 0.01 MPa around the stop."""
+    # A flat system keeps two: the margin of 1 % is more than half a pump's flow there.
+    assume(design.shared_at(load) < destage_speed(2, design.no_flow, False) - 1.2)
     built = design.running(load)
     built.plant.demand = 1.4 * pump_flow(1.0, SETPOINT, design.head, design.curve)
     built.when("running", 2, 300)
