@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -199,6 +200,12 @@ class Running:
     path: Path
 
 
+def _listens(path: Path) -> bool:
+    """A socket's file is there a moment before anybody listens on it."""
+    with socket.socket(socket.AF_UNIX) as asked:
+        return asked.connect_ex(str(path)) == 0
+
+
 @pytest.fixture
 def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     """A served `FakeView`, found by the command line through EDGE_SOCKET."""
@@ -214,7 +221,7 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running
     thread = threading.Thread(target=serve)
     thread.start()
     deadline = time.monotonic() + 10
-    while not path.exists() and time.monotonic() < deadline and not serving.done():
+    while not _listens(path) and time.monotonic() < deadline and not serving.done():
         time.sleep(0.005)
     monkeypatch.setenv("EDGE_SOCKET", str(path))
     yield Running(view, path)
