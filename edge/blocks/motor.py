@@ -16,7 +16,6 @@ from edge.blocks.kind import (
     TARGET_OPERANDS,
     AlarmTemplate,
     Input,
-    Published,
     Source,
     Target,
     usable,
@@ -30,7 +29,6 @@ from edge.blocks.pumps import (
     NOT_AUTO,
     RUNNING,
     STARTING,
-    STATES,
     STOPPED,
     TRIPPED,
     left_in_hand,
@@ -133,14 +131,6 @@ def switch_motor(
 ) -> None:  # fmt: skip
     """Ask for what is wanted; of a motor that is not in AUTO nothing."""
     ask(v, q, ops, r + RUN, nan if state == NOT_AUTO else st[t + WANTED], bits)
-
-
-def motor_points(name: str, zh: str, en: str) -> tuple[Published, Published]:
-    """The state and the running hours of a motor."""
-    return (
-        Published(name, "", Text(f"{zh}状态", f"state of {en}"), STATES),
-        Published(f"{name}_hours", "h", Text(f"{zh}运行时间", f"running time of {en}")),
-    )
 
 
 def motor_alarms(

@@ -330,12 +330,17 @@ def command(
     ask(v, q, ops, r + SPEED, speed, bits)
 
 
+def motor_points(name: str, zh: str, en: str) -> tuple[Published, Published]:
+    """The state and the running hours of a motor."""
+    return (
+        Published(name, "", Text(f"{zh}状态", f"state of {en}"), STATES),
+        Published(f"{name}_hours", "h", Text(f"{zh}运行时间", f"running time of {en}")),
+    )
+
+
 def pump_points(i: int) -> tuple[Published, ...]:
     """What the pump with number `i` shows; the booster's step writes them in this order."""
-    return (
-        Published(f"pump{i}", "", Text(f"{i}号泵状态", f"state of pump {i}"), STATES),
-        Published(f"pump{i}_hours", "h", Text(f"{i}号泵运行时间", f"running time of pump {i}")),
-    )
+    return motor_points(f"pump{i}", f"{i}号泵", f"pump {i}")
 
 
 def left_in_hand(name: str, zh: str, en: str, hoa: Source | None) -> tuple[AlarmTemplate, ...]:

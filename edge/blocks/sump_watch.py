@@ -8,7 +8,8 @@ from __future__ import annotations
 from math import isnan, nan
 
 from edge.blocks.kind import AlarmTemplate, Published
-from edge.blocks.motor import motor_alarms, motor_points
+from edge.blocks.motor import motor_alarms
+from edge.blocks.pumps import pump_points
 from edge.blocks.sump_model import Sump
 from edge.image.image import Floats
 from edge.text import Text
@@ -111,7 +112,7 @@ def sump_points(model: Sump) -> tuple[Published, ...]:
         point
         for i in range(1, len(model.pumps) + 1)
         for point in (
-            *motor_points(f"pump{i}", f"{i}号泵", f"pump {i}"),
+            *pump_points(i),
             Published(
                 f"pump{i}_capacity", "m³/h",
                 Text(f"{i}号泵估算流量", f"capacity of pump {i}, estimated"),
