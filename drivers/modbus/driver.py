@@ -16,8 +16,9 @@ from typing import Any, Self
 
 from drivers.modbus import pdu
 from drivers.modbus.bus import BusConfig
-from drivers.modbus.codec import Cell, decode_one
+from drivers.modbus.codec import Cell
 from drivers.modbus.config import PointConfig
+from drivers.modbus.decoder import decode_one
 from drivers.modbus.device import Device
 from drivers.modbus.dividing import read_parts
 from drivers.modbus.exceptions import DIVIDES
@@ -103,7 +104,8 @@ class ModbusDriver:
         if self._tcp is not None and device.contact is None and not self._paced:
             self._tcp.polls[poll.request] = frame(
                 device.unit.number, part.request, device.unit.timeout,
-                reading.sample, part.decoder.decode, partial(self._failed, poll),
+                reading.sample, part.decoder.reader(self._tcp.answer, part.request.size),
+                partial(self._failed, poll),
             )  # fmt: skip
         return reading.sample
 

@@ -11,7 +11,8 @@ from typing import Final, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from drivers.modbus import pdu
-from drivers.modbus.codec import Cell, Order, decode_one, decode_string, limits, registers
+from drivers.modbus.codec import Cell, Order, decode_string, limits, registers
+from drivers.modbus.decoder import decode_one
 from drivers.modbus.exceptions import DIVIDES, UNKNOWN_FUNCTION
 from edge.errors import DeviceRefused, DeviceTimeout
 from edge.schema.model import Model, Refusal

@@ -67,7 +67,7 @@ class _Asked:
         return answers(self.request, self.request.pdu)
 
 
-class RtuLink(Link):
+class RtuLink(Link, asyncio.Protocol):
     """RTU with one request in flight. `baud` is None over TCP.
 
     `noise` counts bytes that belonged to nothing. `echoes` says whether the line brings back what

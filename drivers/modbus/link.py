@@ -26,10 +26,11 @@ STRIKES: Final = 5  # wrong answers in a row after which the connection is repla
 SILENCE: Final = 10  # time-outs in a row, of who had answered, after which it is replaced
 HELD_UP: Final = 0.05  # seconds by which a timer comes late when the process stood still
 LOOK_AGAIN: Final = 0.005  # and after which whoever has not answered by then is late
+_LUMP: Final = 4096  # bytes received at once
 LATE: Final = 256  # a transaction so many back is an answer that came late, not a wrong one
 
 
-class Link(asyncio.Protocol):
+class Link(asyncio.BaseProtocol):
     """An open connection. `late` and `wrong` count answers that were dropped, by why.
 
     One timer serves all requests: it is moved on when it fires, not set and cancelled for each.
@@ -140,8 +141,8 @@ class Framed:
     """A request to one unit, ready but for its transaction: what follows that in the frame, how the
     frame of its answer goes on after the transaction, and how long that frame is.
 
-    The answer of a poll is brought into `sample` by `decode`; what went wrong is what `failed`
-    makes of it.
+    The answer of a poll, which lies in `TcpLink.answer`, is brought into `sample` by `decode`; what
+    went wrong is what `failed` makes of it.
     """
 
     unit: int
@@ -151,7 +152,7 @@ class Framed:
     begins: bytes
     size: int
     sample: Sample | None
-    decode: Callable[[bytes, int], None]
+    decode: Callable[[], None]
     failed: Callable[[DriverError], DriverError]
 
 
@@ -160,7 +161,7 @@ def frame(
     request: Request,
     timeout: float,
     sample: Sample | None = None,
-    decode: Callable[[bytes, int], None] = lambda _data, _at: None,
+    decode: Callable[[], None] = lambda: None,
     failed: Callable[[DriverError], DriverError] = lambda error: error,
 ) -> Framed:
     """A request made ready; with `sample` and what goes with it a poll's."""
@@ -172,24 +173,33 @@ def frame(
 
 @dataclass(slots=True, eq=False)
 class _Asked:
-    """Who waits, for what, and until when (loop time). `following` is there for polls."""
+    """Who waits, for what, and until when (loop time). `following` is there for polls.
 
-    transaction: bytes
+    The frame of the answer begins with `answer`, which begins with the transaction, and has `size`
+    bytes.
+    """
+
     future: asyncio.Future[Any]
     framed: Framed
     following: Following | None
-    deadline: float
+    answer: bytes = b""
+    size: int = 0
+    deadline: float = math.inf
 
 
-class TcpLink(Link):
+class TcpLink(Link, asyncio.BufferedProtocol):
     """Modbus TCP, with at most `pipeline` requests in flight.
 
     An answer counts only when transaction, unit, function and length are those of its request; all
     others are dropped. What does not match fails the request whose transaction it names, no other.
-    `polls` are those that `read_on` knows, by `Poll.request`.
+    `polls` are those that `read_on` knows, by `Poll.request`. What arrives lies in one buffer, so
+    that whoever decodes an answer knows its place beforehand: its PDU begins where `answer` does.
     """
 
-    __slots__ = ("_asked", "_pipeline", "_stream", "_transaction", "_write", "polls")
+    __slots__ = (
+        "_asked", "_buffer", "_pipeline", "_received", "_stream", "_transaction", "_write",
+        "answer", "polls",
+    )  # fmt: skip
 
     def __init__(self, peer: str, pipeline: int = 1) -> None:
         super().__init__(peer)
@@ -197,6 +207,9 @@ class TcpLink(Link):
         self._pipeline = pipeline
         self._stream = mbap.Unwrapper()
         self._transaction = 0
+        self._buffer = bytearray(_LUMP)
+        self._received = memoryview(self._buffer)
+        self.answer = self._received[mbap.HEADER.size :]
         self._asked: list[_Asked] = []
         self._write: Callable[[bytes], None] = _not_open
 
@@ -205,7 +218,7 @@ class TcpLink(Link):
         self._write = cast(asyncio.Transport, transport).write
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if exc is not None and not isinstance(exc, OSError):  # a bug of ours, in `data_received`
+        if exc is not None and not isinstance(exc, OSError):  # a bug of ours, in `buffer_updated`
             for asked in self._waiting():
                 asked.future.set_exception(exc)
         super().connection_lost(exc)
@@ -223,7 +236,7 @@ class TcpLink(Link):
     def _ask(self, framed: Framed, following: Following | None) -> asyncio.Future[Any]:
         if self._down is not None:
             raise LinkDown(self._down.reason)
-        asked = _Asked(b"", self._loop.create_future(), framed, following, math.inf)
+        asked = _Asked(self._loop.create_future(), framed, following)
         if len(self._asked) >= self._pipeline:
             self._forget_cancelled()
         self._send(asked)
@@ -233,27 +246,30 @@ class TcpLink(Link):
     def _send(self, asked: _Asked) -> None:
         framed = asked.framed
         self._transaction = transaction = self._transaction % 0xFFFF + 1
-        asked.transaction = key = transaction.to_bytes(2, "big")
+        key = transaction.to_bytes(2, "big")
+        asked.answer = key + framed.begins
+        asked.size = framed.size
         asked.deadline = deadline = self._time() + framed.timeout
         self._write(key + framed.tail)
         if self._timer_at > deadline:
             self._set_timer(deadline)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._received
+
+    def buffer_updated(self, nbytes: int) -> None:
         self._silent = 0
         for asked in self._asked:
-            framed = asked.framed
             if (  # the usual case: one whole answer and nothing else
-                data.startswith(asked.transaction)
-                and data.startswith(framed.begins, 2)
-                and len(data) == framed.size
+                nbytes == asked.size
+                and self._buffer.startswith(asked.answer)
                 and not self._stream.rest
                 and not asked.future.done()
             ):
-                self._answered(asked, data, mbap.HEADER.size)
+                self._answered(asked, nbytes)
                 return
         try:
-            frames = self._stream.feed(data)
+            frames = self._stream.feed(bytes(self._received[:nbytes]))
         except mbap.Garbled:
             self.wrong += 1
             self._drop(LinkDown(_GARBLED.format(peer=self.peer)))
@@ -261,8 +277,9 @@ class TcpLink(Link):
         for frame in frames:
             self._take(frame)
 
-    def _answered(self, asked: _Asked, data: bytes, at: int) -> None:
-        """Take an answer that is as it should be, `data` from `at` on; after a poll's, ask on.
+    def _answered(self, asked: _Asked, end: int) -> None:
+        """Take an answer that is as it should be and ends at `end` of the buffer; after a poll's,
+        ask on.
 
         Nobody is forgotten before all went well: what fails here is told to who waits
         (`connection_lost`).
@@ -271,10 +288,10 @@ class TcpLink(Link):
         framed, following = asked.framed, asked.following
         if following is None or framed.sample is None:
             self._heard.add(framed.unit)
-            asked.future.set_result(data[at:])
+            asked.future.set_result(bytes(self._received[mbap.HEADER.size : end]))
             self._asked.remove(asked)
             return
-        framed.decode(data, at)
+        framed.decode()
         poll = following(framed.sample)
         ready = self.polls.get(poll.request) if poll is not None else None
         if ready is None:
@@ -286,7 +303,7 @@ class TcpLink(Link):
 
     def _take(self, frame: mbap.Frame) -> None:
         key = frame.transaction.to_bytes(2, "big")
-        asked = next((asked for asked in self._asked if asked.transaction == key), None)
+        asked = next((asked for asked in self._asked if asked.answer.startswith(key)), None)
         if asked is None or asked.future.done():
             if (self._transaction - frame.transaction) & 0xFFFF < LATE:
                 self.late += 1
@@ -297,7 +314,7 @@ class TcpLink(Link):
         if frame.unit == unit:
             self._heard.add(unit)
             if answers(request, frame.pdu):
-                self._answered(asked, frame.pdu, 0)
+                self._answered(asked, self._lay(frame.pdu))
                 return
         self._asked.remove(asked)
         code = refusal(request, frame.pdu) if frame.unit == unit else None
@@ -308,6 +325,12 @@ class TcpLink(Link):
         bad = BadAnswer(mismatch(unit, request, frame.unit, frame.pdu))
         asked.future.set_exception(asked.framed.failed(bad))
         self._strike()
+
+    def _lay(self, pdu: bytes) -> int:
+        """Put an answer that came in pieces, or with others, where a whole one lies."""
+        end = mbap.HEADER.size + len(pdu)
+        self._received[mbap.HEADER.size : end] = pdu
+        return end
 
     def _on_timer(self) -> None:
         now, following = self._time(), math.inf

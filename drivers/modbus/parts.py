@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from drivers.modbus.codec import Decoder
+from drivers.modbus.decoder import Decoder
 from drivers.modbus.exceptions import TOO_MANY
 from drivers.modbus.plan import Block, Spot, block_of
 from edge.driver import Sample

@@ -7,8 +7,9 @@ are the device's own raw numbers, as its manual has them.
 from __future__ import annotations
 
 from drivers.modbus import pdu
-from drivers.modbus.codec import Order, decode_one, encode
+from drivers.modbus.codec import Order, encode
 from drivers.modbus.config import Setting, WriteBy
+from drivers.modbus.decoder import decode_one
 from drivers.modbus.writing import put
 from edge.errors import DeviceRefused
 from edge.text import Text

@@ -7,8 +7,9 @@ Called by `driver.py` and `program.py`.
 from __future__ import annotations
 
 from drivers.modbus import pdu
-from drivers.modbus.codec import Cell, bit_mask, decode_one, encode, raw_number
+from drivers.modbus.codec import Cell, bit_mask, encode, raw_number
 from drivers.modbus.config import WriteBy
+from drivers.modbus.decoder import decode_one
 from drivers.modbus.exceptions import ACKNOWLEDGED
 from drivers.modbus.plan import FUNCTIONS, Spot
 from edge.errors import DeviceRefused

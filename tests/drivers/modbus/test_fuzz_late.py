@@ -18,6 +18,7 @@ from drivers.modbus.line import RtuLink
 from drivers.modbus.link import Link, TcpLink
 from edge.errors import DriverError, NotYet
 from edge.proof.virtual_loop import run_virtual
+from tests.drivers.modbus.wire import receive
 from tests.support.bad_line import crc
 
 TIMEOUT = 0.5
@@ -68,7 +69,7 @@ class Device(asyncio.Transport):
 
     def _give(self, data: bytes) -> None:
         if self.open:
-            self.link.data_received(data)
+            receive(self.link, data)
 
     def abort(self) -> None:
         if self.open:

@@ -19,6 +19,7 @@ from drivers.modbus.line import KEPT, MOST, RtuLink
 from drivers.modbus.link import STRIKES, Link, TcpLink
 from edge.errors import DriverError, LinkDown
 from edge.proof.virtual_loop import run_virtual
+from tests.drivers.modbus.wire import receive
 from tests.support.bad_line import crc
 
 REQUESTS = (
@@ -133,7 +134,7 @@ class Wire(asyncio.Transport):
     def give(self, data: bytes) -> None:
         if self.open:
             self.since += data
-            self.link.data_received(data)
+            receive(self.link, data)
 
 
 def bounded(link: Link) -> None:

@@ -14,6 +14,7 @@ from drivers.modbus.link import SILENCE, TcpLink
 from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, LinkDown
 from edge.proof.virtual_loop import run_virtual
 from tests.drivers.modbus import wire
+from tests.drivers.modbus.wire import receive
 
 DEEP = 4
 
@@ -58,7 +59,7 @@ def test_answers_in_any_order(order: list[int], lump: bool) -> None:
         waiting = ask_all(link)
         stream = b"".join(wire.answer(i) for i in order)
         for piece in [stream] if lump else [bytes([byte]) for byte in stream]:
-            link.data_received(piece)
+            receive(link, piece)
         assert [value(await answer) for answer in waiting] == [0, 100, 200, 300]
         assert (link.late, link.wrong) == (0, 0)
 
@@ -78,7 +79,7 @@ def test_each_has_its_own_time_out() -> None:
                 await waiting[i]
             assert loop.time() - begun == pytest.approx(waits[i], abs=1e-6)
         assert not waiting[2].done()
-        link.data_received(wire.answer(0) + wire.answer(2))
+        receive(link, wire.answer(0) + wire.answer(2))
         assert value(await waiting[2]) == 200
         assert link.late == 1
 
@@ -95,7 +96,7 @@ def test_one_timer_for_all() -> None:
             waiting = ask_all(link)
             assert len([t for t in loop._scheduled if not t.cancelled()]) == before + 1
             for i in range(DEEP):
-                link.data_received(wire.answer(len(wire.sent) - DEEP + i))
+                receive(link, wire.answer(len(wire.sent) - DEEP + i))
             for answer in waiting:
                 await answer
 
@@ -107,8 +108,8 @@ def test_mismatch_fails_its_own_request_only() -> None:
 
     async def test(link: TcpLink, wire: Wire) -> None:
         waiting = ask_all(link)
-        link.data_received(wire.answer(1, unit=8) + wire.answer(2, b"\x03\x02\x12\x34"))
-        link.data_received(wire.answer(3, b"\x83\x02") + wire.answer(0))
+        receive(link, wire.answer(1, unit=8) + wire.answer(2, b"\x03\x02\x12\x34"))
+        receive(link, wire.answer(3, b"\x83\x02") + wire.answer(0))
         assert value(await waiting[0]) == 0
         for i in (1, 2):
             with pytest.raises(BadAnswer):
@@ -129,7 +130,7 @@ def test_cancelled_requests_are_not_kept() -> None:
             assert len(link._asked) <= 2 * DEEP
         waiting = ask_all(link)
         for i in range(len(wire.sent) - DEEP - 3, len(wire.sent)):
-            link.data_received(wire.answer(i))
+            receive(link, wire.answer(i))
         assert [value(await answer) for answer in waiting] == [0, 100, 200, 300]
         assert link.late == 3
 

@@ -20,7 +20,7 @@ from edge.driver import FieldDevice, Poll, Sample
 from edge.errors import BadAnswer, DeviceRefused, DeviceTimeout, DriverError
 from edge.proof.virtual_loop import run_virtual
 from tests.contract.drivers import field_point
-from tests.drivers.modbus.wire import Wire
+from tests.drivers.modbus.wire import Wire, receive
 from tests.support.modbus_device import Fault, ModbusDevice, Unit
 from tests.support.told import Told
 
@@ -49,8 +49,8 @@ class Line:
     def _framed(self, i: int) -> Framed:
         sample = Sample(np.zeros(2), np.zeros(2, np.uint16))
 
-        def decode(data: bytes, at: int) -> None:
-            sample.values[:] = np.frombuffer(data, ">u2", 2, at + 2)
+        def decode() -> None:
+            sample.values[:] = np.frombuffer(self.link.answer, ">u2", 2, 2)
             self.values.append((i, int(sample.values[0])))
 
         def failed(error: DriverError) -> DriverError:
@@ -71,7 +71,7 @@ class Line:
         """Answer a request that was sent; the last one unless said."""
         body = struct.pack(">BBHH", 3, 4, value, 0) if body is None else body
         head = struct.pack(">HHB", 0, len(body) + 1, 7)
-        self.link.data_received(self.wire.sent[sent][:2] + head + body)
+        receive(self.link, self.wire.sent[sent][:2] + head + body)
 
     def addresses(self) -> list[int]:
         """What was asked for, in order, counted from 100."""
@@ -177,8 +177,8 @@ def test_pieces_and_lumps_are_read_on_too() -> None:
         answers = [
             line.wire.sent[n][:2] + struct.pack(">HHBBBHH", 0, 7, 7, 3, 4, n, 0) for n in (0, 1)
         ]
-        line.link.data_received(answers[0][:8])
-        line.link.data_received(answers[0][8:] + answers[1])
+        receive(line.link, answers[0][:8])
+        receive(line.link, answers[0][8:] + answers[1])
         assert line.values == [(0, 0), (2, 1)]
         assert await second is None
         line.answer(value=9)

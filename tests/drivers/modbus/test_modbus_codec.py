@@ -16,10 +16,8 @@ from pymodbus.client.mixin import ModbusClientMixin
 from drivers.modbus import vector
 from drivers.modbus.codec import (
     Cell,
-    Decoder,
     Order,
     Type,
-    decode_one,
     decode_string,
     encode,
     encode_string,
@@ -28,6 +26,7 @@ from drivers.modbus.codec import (
     wire_places,
 )
 from drivers.modbus.config import PointConfig
+from drivers.modbus.decoder import Decoder, decode_one
 from edge.errors import DeviceRefused
 from edge.image import quality
 from edge.schema.loader import load_file
@@ -235,8 +234,12 @@ def test_one_answer_after_the_other(kind: Type, at: int, answers: list[bytes]) -
     step = registers(kind)
     placed = [Cell(3 + step * i, kind) for i in range(12 // step)]
     decoder = Decoder(placed, 3, bits=False)
+    decoder.decode(b"\x03\x18" + answers.pop())
+    buffer = bytearray(b"?" * 40)
+    read = decoder.reader(memoryview(buffer)[at:], 26)
     for answer in answers:
-        decoder.decode(b"?" * at + b"\x03\x18" + answer, at)
+        buffer[at : at + 26] = b"\x03\x18" + answer
+        read()
         for i, cell in enumerate(placed):
             value, bits = decode_one(cell, answer[2 * step * i :][: 2 * step], bits=False)
             assert (value, bits) == (decoder.values[i], decoder.quality[i])

@@ -23,6 +23,7 @@ from edge.errors import (
 )
 from edge.proof.virtual_loop import run_virtual
 from tests.drivers.modbus import wire
+from tests.drivers.modbus.wire import receive
 from tests.support.modbus_device import Fault, ModbusDevice, Unit
 
 READ = pdu.read(3, 100, 2)
@@ -70,7 +71,7 @@ def test_request_on_the_wire() -> None:
             task = await asked(link)
             expected = f"{transaction:04x} 0000 0006 07 03 0064 0002"
             assert wire.sent[-1] == bytes.fromhex(expected)
-            link.data_received(frame(transaction))
+            receive(link, frame(transaction))
             assert await task == ANSWER
 
     virtually(test)
@@ -84,7 +85,7 @@ def test_transaction_wraps_around() -> None:
         for _ in range(0x10002):
             task = await asked(link)
             seen.add(wire.transaction)
-            link.data_received(frame(wire.transaction))
+            receive(link, frame(wire.transaction))
             assert await task == ANSWER
             wire.sent.clear()
             wire.sent.append(b"")
@@ -144,13 +145,13 @@ def test_mismatch_is_a_bad_answer(unit: int, body: bytes) -> None:
 
     async def test(link: TcpLink, wire: Wire) -> None:
         task = await asked(link)
-        link.data_received(frame(wire.transaction, unit, body))
+        receive(link, frame(wire.transaction, unit, body))
         with pytest.raises(BadAnswer) as caught:
             await task
         assert "unit 7, function 3" in caught.value.reason.en
         assert link.wrong == 1
         task = await asked(link)
-        link.data_received(frame(wire.transaction))
+        receive(link, frame(wire.transaction))
         assert await task == ANSWER
 
     virtually(test)
@@ -164,7 +165,7 @@ def test_exception_is_an_error(code: int, kind: type[DriverError]) -> None:
 
     async def test(link: TcpLink, wire: Wire) -> None:
         task = await asked(link)
-        link.data_received(frame(wire.transaction, 7, bytes([0x83, code])))
+        receive(link, frame(wire.transaction, 7, bytes([0x83, code])))
         with pytest.raises(kind) as caught:
             await task
         assert type(caught.value) is kind
@@ -179,7 +180,7 @@ def test_foreign_transaction_is_waited_out() -> None:
 
     async def test(link: TcpLink, wire: Wire) -> None:
         task = await asked(link)
-        link.data_received(frame(wire.transaction + 999) + frame(wire.transaction))
+        receive(link, frame(wire.transaction + 999) + frame(wire.transaction))
         assert await task == ANSWER
         assert (link.wrong, link.late) == (1, 0)
 
@@ -196,10 +197,10 @@ def test_late_answer_is_counted_not_used() -> None:
         assert "500 ms" in caught.value.reason.en
         assert "192.0.2.1:502" in caught.value.reason.en
         task = await asked(link)
-        link.data_received(frame(1, body=bytes.fromhex("03 04 DEAD DEAD")))
+        receive(link, frame(1, body=bytes.fromhex("03 04 DEAD DEAD")))
         await asyncio.sleep(0)
         assert not task.done()
-        link.data_received(frame(2))
+        receive(link, frame(2))
         assert await task == ANSWER
         assert (link.wrong, link.late) == (0, 1)
 
@@ -212,7 +213,7 @@ def test_twice_answered_is_taken_once() -> None:
     async def test(link: TcpLink, wire: Wire) -> None:
         for _ in range(2 * STRIKES):
             task = await asked(link)
-            link.data_received(2 * frame(wire.transaction))
+            receive(link, 2 * frame(wire.transaction))
             assert await task == ANSWER
         assert (link.wrong, link.late) == (0, 2 * STRIKES)
 
@@ -231,7 +232,7 @@ def test_time_outs_are_each_devices_own() -> None:
             assert loop.time() - started == pytest.approx(timeout, abs=1e-6)
             task = await asked(link, timeout)
             await asyncio.sleep(timeout * 0.9)
-            link.data_received(frame(wire.transaction))
+            receive(link, frame(wire.transaction))
             assert await task == ANSWER
 
     virtually(test)
@@ -246,7 +247,7 @@ def test_cancelled_request_leaves_the_link_usable() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         task = await asked(link)
-        link.data_received(frame(1, body=bytes.fromhex("03 04 DEAD DEAD")) + frame(2))
+        receive(link, frame(1, body=bytes.fromhex("03 04 DEAD DEAD")) + frame(2))
         assert await task == ANSWER
 
     virtually(test)
@@ -259,7 +260,7 @@ def test_wrong_answers_in_a_row_replace_the_link() -> None:
         task = await asked(link)
         for _ in range(STRIKES):
             assert not task.done()
-            link.data_received(frame(wire.transaction + 999))
+            receive(link, frame(wire.transaction + 999))
         with pytest.raises(LinkDown):
             await task
         assert wire.aborted
@@ -283,7 +284,7 @@ def test_garbage_replaces_the_link(stream: bytes) -> None:
 
     async def test(link: TcpLink, wire: Wire) -> None:
         task = await asked(link)
-        link.data_received(stream)
+        receive(link, stream)
         with pytest.raises(LinkDown) as caught:
             await task
         assert "not Modbus TCP" in caught.value.reason.en
@@ -315,7 +316,7 @@ def test_a_process_that_stood_still_reads_before_it_judges(answered: bool) -> No
         task, clock, loop = await asked(link), link._time, asyncio.get_running_loop()
         loop.call_later(0.4, setattr, link, "_time", lambda: clock() + 3.0)
         if answered:
-            loop.call_later(0.501, link.data_received, frame(wire.transaction))
+            loop.call_later(0.501, receive, link, frame(wire.transaction))
             assert await task == ANSWER
         else:
             with pytest.raises(DeviceTimeout):
@@ -382,7 +383,7 @@ def test_any_bytes(script: list[list[bytes]], random: Any) -> None:
                 stream = b"".join(noise)
                 while stream and link._transport is not None:
                     cut = random.randint(1, len(stream))
-                    link.data_received(stream[:cut])
+                    receive(link, stream[:cut])
                     stream = stream[cut:]
                 value = await task
             except DriverError:

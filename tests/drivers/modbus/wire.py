@@ -5,7 +5,22 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from drivers.modbus.link import TcpLink
+from drivers.modbus.line import RtuLink
+from drivers.modbus.link import Link, TcpLink
+
+
+def receive(link: Link, data: bytes) -> None:
+    """Let a link receive bytes as a transport does; TCP into its buffer, as many as fit at once."""
+    if isinstance(link, RtuLink):
+        link.data_received(data)
+        return
+    assert isinstance(link, TcpLink)
+    while data:
+        buffer = link.get_buffer(-1)
+        count = min(len(data), len(buffer))
+        buffer[:count] = data[:count]
+        data = data[count:]
+        link.buffer_updated(count)
 
 
 class Wire(asyncio.Transport):
