@@ -172,6 +172,8 @@ class Devices:
         device.silent(began, now)
         if device.lost and not known:
             self._lose(device, error.reason, now)
+            if not device.seen:
+                self._schedule.set_back(now)
         self._next_probe()
 
     def _lose(self, device: DeviceState, reason: Text, now: float) -> None:

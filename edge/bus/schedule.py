@@ -207,6 +207,15 @@ class Schedule:
         self._heap = [(planned.due, planned.order, planned) for planned in polls]
         heapq.heapify(self._heap)
 
+    def set_back(self, now: float) -> None:
+        """A device that was never there took its time-out: what fell due meanwhile goes before the
+        next one of whom nothing is known, so that the others miss no turn while such are found."""
+        for planned in (entry[2] for entry in self._heap):
+            if not planned.device.seen:
+                planned.due = max(planned.due, now)
+        self._heap = [(planned.due, planned.order, planned) for _, _, planned in self._heap]
+        heapq.heapify(self._heap)
+
     def next_due(self) -> float:
         """When the next poll is due, inf when there is none."""
         return self._heap[0][0] if self._heap else float("inf")
