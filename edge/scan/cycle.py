@@ -110,7 +110,10 @@ class Scan:
         ours = (Role.VIRTUAL, Role.SETPOINT)
         virtual = [i for i, p in enumerate(site.points) if p.role in ours and not p.local]
         self._virtual = np.asarray(virtual, np.int32)
-        self._resettable = {id: self.index[f"{id}.tripped"] for id in programs.resets}
+        self._resettable = {
+            id: self.index[f"{id}.tripped"]
+            for id in programs.resets if f"{id}.tripped" in self.index
+        }  # fmt: skip
         tripped = {**programs.tripped, **self._resettable}
         self._tripped = np.asarray(list(tripped.values()), np.int32)
         self._audits = Audits(site, kinds, image)
@@ -308,7 +311,7 @@ class Scan:
     def _reset_tripped(self) -> None:
         """The reset button: everything that is tripped, at the next step, if its cause is gone."""
         for id, at in self._resettable.items():
-            if self.image.value[at] == 1.0:
+            if self.image.value[at] > 0.0:  # how many, where a rule locks several out
                 self.reset_interlock(id)
                 self._panel_resets.append(id)
 
