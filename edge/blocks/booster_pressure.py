@@ -56,7 +56,7 @@ from edge.blocks.booster_layout import (
     U,
 )
 from edge.blocks.kind import usable
-from edge.blocks.oscillation import OUTPUT_BAND, gain_factor, hunts
+from edge.blocks.oscillation import gain_factor, hunts
 from edge.blocks.pid import clip
 from edge.blocks.ramp import toward
 from edge.blocks.timing import lasted
@@ -164,9 +164,8 @@ def kp_now(par: Floats, p: int, st: Floats, s: int) -> float:
 
 def watch_loop(par: Floats, p: int, st: Floats, s: int, now: float, dt: float) -> None:
     """Halve the gain of a loop that hunts; the speed stays as it is."""
-    band = max(100.0 * OUTPUT_BAND / kp_now(par, p, st, s), par[p + DEADBAND])
-    e = st[s + RAMPED] - st[s + PF]
-    if hunts(e, st[s + RAMPED], band, par[p + TI], now, dt, st, s + HUNTING):
+    e, kp, c = st[s + RAMPED] - st[s + PF], par[p + KP], s + HUNTING
+    if hunts(e, st[s + RAMPED], 100.0, kp, par[p + DEADBAND], par[p + TI], now, dt, st, c):
         synchronise(par, p, st, s)
 
 

@@ -1,15 +1,18 @@
 """A loop that hunts: how it is recognised by its error, and detuned (domain §1.2).
 
-Hunting is SWINGS half-swings of the error in a row, on alternate sides of the setpoint, each
+The error swings when it goes beyond a band on one side of the setpoint and then on the other. Two
+rows of half-swings, each no longer than Ti, are hunting:
 
-    beyond the band (the loop's dead band, or what moves its output by OUTPUT_BAND of its range),
-    between ALIKE and 1/ALIKE times as high as the highest, so that what dies away is none,
-    at most EVEN times as long or short as the one before, and no longer than LONGEST · Ti,
-    driven: for no more than RESTING of its time below SMALL of its own height. A disturbance that
-    comes and goes leaves the loop time to recover; who hunts passes the setpoint without a rest.
+    regular   SWINGS in a row beyond what moves the output by BAND of its range, each between ALIKE
+              and 1/ALIKE times as high as the highest (so that what dies away is none), at most
+              EVEN times as long or short as the one before, and driven: for no more than RESTING of
+              its time below SMALL of its own height, where a disturbance leaves a loop at rest
+    wide      WIDE_SWINGS in a row beyond what moves the output by WIDE of its range, of whatever
+              height: a stiff network that is looked at twice in a swing shows no two alike
 
-A setpoint that moves by more than half a swing begins anew. What alternates by itself, as fast as
-the loop and as evenly, cannot be told from hunting by the pressure alone.
+The band is never below the loop's dead band. Slower swings are not those of Kp: halving it would
+make them worse. A setpoint that moves by more than the band, or half a swing, begins anew. A demand
+that alternates by itself as fast and as evenly cannot be told from hunting by the error alone.
 
 Then Kp is halved, at most twice: who still hunts at a quarter has another fault. It stays so over
 restarts until a person resets the rule or its options change. Called by the steps of loops, with
@@ -24,14 +27,14 @@ from edge.blocks.kind import AlarmTemplate, Published
 from edge.image.image import Floats
 from edge.text import Text
 
-OSCILLATION_STATES = 9  # numbers of state that belong to this module
-_FACTOR, _SIDE, _PEAK, _TURNED, _INSIDE, _TOP, _HALF, _COUNT, _SETPOINT = range(OSCILLATION_STATES)
+OSCILLATION_STATES = 12  # numbers of state that belong to this module
+(_FACTOR, _SIDE, _PEAK, _TURNED, _INSIDE, _TOP, _HALF, _COUNT, _SETPOINT,
+ _WIDE_SIDE, _WIDE_AT, _WIDE_COUNT) = range(OSCILLATION_STATES)  # fmt: skip
 
-OUTPUT_BAND = 0.005  # of the output's range: a smaller swing of the P part wears nothing
-SWINGS = 24.0  # noise alone, at its worst as high as the band, makes so many in centuries
+BAND, WIDE = 0.005, 0.015  # of the output's range, by the P part: less wears nothing
+SWINGS, WIDE_SWINGS = 24.0, 48.0  # neither noise nor people who draw water make so many in a row
 ALIKE = 0.6
 EVEN = 2.0
-LONGEST = 3.0  # half a swing in Ti: a period of six Ti
 SMALL, RESTING = 0.3, 0.4  # of the height, of the time; a sine rests for 0.19, a triangle for 0.3
 LEAST_FACTOR = 0.25
 
@@ -50,55 +53,79 @@ def tune_anew(st: Floats, c: int) -> None:
 def look_anew(st: Floats, c: int) -> None:
     """Nobody looked for a while, or the loop was not ours: what was counted is void."""
     st[c + _SIDE], st[c + _COUNT], st[c + _TOP], st[c + _HALF] = nan, 0.0, nan, nan
+    st[c + _WIDE_SIDE], st[c + _WIDE_COUNT] = nan, 0.0
 
 
 def hunts(
-    error: float, setpoint: float, band: float, ti: float, now: float, dt: float, st: Floats, c: int
-) -> bool:
-    """Look at the error of one run; True when Kp was halved just now."""
+    error: float, setpoint: float, span: float, kp: float, deadband: float, ti: float,
+    now: float, dt: float, st: Floats, c: int,
+) -> bool:  # fmt: skip
+    """Look at the error of one run; True when the gain was halved just now.
+
+    `span` is that of the output, `kp` what is configured.
+    """
+    part = span / (kp * gain_factor(st, c))
+    band, wide = max(BAND * part, deadband), max(WIDE * part, deadband)
     top = 0.0 if isnan(st[c + _TOP]) else st[c + _TOP]
-    most = 0.5 * top if 0.5 * top > band else band
-    moved = not abs(setpoint - st[c + _SETPOINT]) <= most
-    if dt == 0.0 or moved or now - st[c + _TURNED] > LONGEST * ti:
+    if dt == 0.0 or not abs(setpoint - st[c + _SETPOINT]) <= max(band, 0.5 * top):
         look_anew(st, c)
         st[c + _SETPOINT] = setpoint
+    regular = swings(error, band, ti, now, dt, st, c)
+    if not (swings_wide(error, wide, ti, now, st, c) or regular):
+        return False
+    factor = gain_factor(st, c)
+    look_anew(st, c)
+    st[c + _FACTOR] = max(0.5 * factor, LEAST_FACTOR)
+    return factor > LEAST_FACTOR
+
+
+def swings(
+    error: float, band: float, ti: float, now: float, dt: float, st: Floats, c: int
+) -> bool:  # fmt: skip
+    """Whether so many regular half-swings have ended in a row."""
+    if now - st[c + _TURNED] > ti:
+        st[c + _SIDE] = nan
     size = abs(error)
     if size < SMALL * st[c + _PEAK]:
         st[c + _INSIDE] += dt
-    if size < band or size == 0.0:
+    if size <= band:
         return False
     side = 1.0 if error > 0.0 else -1.0
     if side == st[c + _SIDE]:
-        if size > st[c + _PEAK]:
-            st[c + _PEAK] = size
+        st[c + _PEAK] = max(st[c + _PEAK], size)
         return False
-    halved = not isnan(st[c + _SIDE]) and swings(now, st, c)
+    if isnan(st[c + _SIDE]):
+        st[c + _COUNT], st[c + _TOP], st[c + _HALF] = 0.0, nan, nan
+    else:
+        count_swing(now, st, c)
     st[c + _SIDE], st[c + _PEAK], st[c + _TURNED], st[c + _INSIDE] = side, size, now, 0.0
-    return halved
+    return bool(st[c + _COUNT] >= SWINGS)
 
 
-def swings(now: float, st: Floats, c: int) -> bool:
-    """Count the half-swing that just ended; True when it was the last one needed."""
+def count_swing(now: float, st: Floats, c: int) -> None:
+    """Count the half-swing that just ended; one that is unlike the others is the first of a row."""
     half, before = now - st[c + _TURNED], st[c + _HALF]
     peak, top = st[c + _PEAK], st[c + _TOP]
     alike = ALIKE * peak <= top and ALIKE * top <= peak
     even = half <= EVEN * before and before <= EVEN * half
     driven = st[c + _INSIDE] <= RESTING * half
     st[c + _HALF] = half
-    if not (alike and even and driven):
+    if alike and even and driven:
+        st[c + _COUNT] += 1.0
+        st[c + _TOP] = max(top, peak)
+    else:
         st[c + _COUNT], st[c + _TOP] = 1.0, peak
+
+
+def swings_wide(error: float, wide: float, ti: float, now: float, st: Floats, c: int) -> bool:
+    """Whether so many wide half-swings have followed one another."""
+    side = 1.0 if error > 0.0 else -1.0
+    if abs(error) <= wide or side == st[c + _WIDE_SIDE]:
         return False
-    st[c + _COUNT] += 1.0
-    if peak > top:
-        st[c + _TOP] = peak
-    if st[c + _COUNT] < SWINGS:
-        return False
-    factor = gain_factor(st, c)
-    look_anew(st, c)
-    if factor <= LEAST_FACTOR:
-        return False
-    st[c + _FACTOR] = 0.5 * factor
-    return True
+    soon = not isnan(st[c + _WIDE_SIDE]) and now - st[c + _WIDE_AT] <= ti
+    st[c + _WIDE_COUNT] = st[c + _WIDE_COUNT] + 1.0 if soon else 0.0
+    st[c + _WIDE_SIDE], st[c + _WIDE_AT] = side, now
+    return bool(st[c + _WIDE_COUNT] >= WIDE_SWINGS)
 
 
 def gain_point() -> Published:

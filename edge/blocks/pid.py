@@ -13,7 +13,6 @@ from pydantic import Field, model_validator
 from edge.blocks.kind import AlarmTemplate, AnyInput, Example, Kind, Target, reset_asked, usable
 from edge.blocks.oscillation import (
     OSCILLATION_STATES,
-    OUTPUT_BAND,
     gain_factor,
     gain_point,
     hunting_alarm,
@@ -131,9 +130,8 @@ def watch_loop(
     par: Floats, p: int, st: Floats, s: int, now: float, dt: float,
 ) -> None:  # fmt: skip
     """Halve the gain of a loop that hunts; the output stays as it is."""
-    band = OUTPUT_BAND * (par[p + _HIGH] - par[p + _LOW]) / kp_now(par, p, st, s)
-    band = max(band, par[p + _DEADBAND])
-    if hunts(miss, setpoint, band, par[p + _TI], now, dt, st, s + _HUNTING):
+    span, c = par[p + _HIGH] - par[p + _LOW], s + _HUNTING
+    if hunts(miss, setpoint, span, par[p + _KP], par[p + _DEADBAND], par[p + _TI], now, dt, st, c):
         st[s + _I] = us - kp_now(par, p, st, s) * error
 
 

@@ -219,14 +219,19 @@ def test_the_pipe_rating_stops_within_a_second() -> None:
 
 
 def test_no_pump_available() -> None:
-    """When the last pump trips nothing is asked any more and the state says so."""
+    """When the last pump trips nothing is asked any more and the state says so, until a person
+    resets."""
     plant = Set().settled()
     plant.plant.active.update({"pump_trip:1", "pump_trip:2", "pump_trip:3"})
     plant.run(1)
     assert (plant.block["state"], plant.asked("run")) == (NO_PUMP, [0.0, 0.0, 0.0])
     plant.plant.active.clear()
     plant.run(120)
+    assert (plant.block["state"], plant.block["tripped"]) == (NO_PUMP, 3)
+    plant.block["reset"] = 1.0
+    plant.run(120)
     assert plant.plant.pressure == pytest.approx(0.40, abs=2e-3)
+    assert plant.block["tripped"] == 0
 
 
 def test_a_pump_in_hand_is_left_alone_and_taken_back_running() -> None:
