@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from edge.blocks.daylight_care import STATES as STATES_OF_CARE
 from edge.blocks.daylight_care import (
+    LEARNT,
     WEAK,
     detuned,
     end_test,
@@ -379,6 +380,9 @@ DAYLIGHT = Kind(
     slot=Slot.CONTROL,
     publishes=_publishes,
     states=lambda _: 16 + STATES_OF_CARE,
+    keeps=lambda model: {
+        f"{name} of {model.output}": _CARE + at for name, at in LEARNT.items()
+    },
     alarms=_alarms,
     agenda=lambda model, place, wall: night(model.night_test, place, wall),
     examples=(
