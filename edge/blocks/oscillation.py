@@ -1,14 +1,15 @@
 """A loop that hunts: how it is recognised by its error, and detuned (domain §1.2).
 
 The error swings when it goes beyond a band on one side of the setpoint and then on the other. Two
-rows of half-swings, each no longer than Ti, are hunting:
+rows of half-swings are hunting:
 
-    regular   SWINGS in a row beyond what moves the output by BAND of its range, each between ALIKE
+    regular   SWINGS in a row, none longer than Ti, beyond what moves the output by BAND of its range, each between ALIKE
               and 1/ALIKE times as high as the highest (so that what dies away is none), at most
               EVEN times as long or short as the one before, and driven: for no more than RESTING of
               its time below SMALL of its own height, where a disturbance leaves a loop at rest
-    wide      WIDE_SWINGS in a row beyond what moves the output by WIDE of its range, of whatever
-              height: a stiff network that is looked at twice in a swing shows no two alike
+    wide      WIDE_SWINGS in a row, none longer than Ti/2, beyond what moves the output by WIDE of
+              its range, of whatever height: a stiff network that is looked at twice in a swing
+              shows no two alike
 
 The band is never below the loop's dead band. Slower swings are not those of Kp: halving it would
 make them worse. A setpoint that moves by more than the band, or half a swing, begins anew. A demand
@@ -122,7 +123,7 @@ def swings_wide(error: float, wide: float, ti: float, now: float, st: Floats, c:
     side = 1.0 if error > 0.0 else -1.0
     if abs(error) <= wide or side == st[c + _WIDE_SIDE]:
         return False
-    soon = not isnan(st[c + _WIDE_SIDE]) and now - st[c + _WIDE_AT] <= ti
+    soon = not isnan(st[c + _WIDE_SIDE]) and now - st[c + _WIDE_AT] <= 0.5 * ti
     st[c + _WIDE_COUNT] = st[c + _WIDE_COUNT] + 1.0 if soon else 0.0
     st[c + _WIDE_SIDE], st[c + _WIDE_AT] = side, now
     return bool(st[c + _WIDE_COUNT] >= WIDE_SWINGS)
