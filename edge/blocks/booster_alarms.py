@@ -80,7 +80,7 @@ def published(model: Booster) -> tuple[Published, ...]:
         Published("wakes", "", Text("近一小时唤醒次数", "wakes in the last hour")),
         Published("sleep_off", "", Text("休眠限制", "sleep restriction"), SLEEP_OFF),
         Published("protection", "", Text("保护停泵", "pumps stopped by protection"), PROTECTION),
-        Published("tripped", "", Text("待复位水泵台数", "pumps that wait for a reset")),
+        Published("tripped", "", Text("待复位水泵台数", "pumps that wait for a reset"), told=True),
         gain_point(),
     )
     return group + tuple(point for i in numbers(model) for point in pump_points(i))

@@ -242,7 +242,7 @@ def _publishes(model: Rotation) -> tuple[Published, ...]:
         Published("running", "", Text("运行台数", "how many run")),
         Published("lead", "", Text("主用机号", "number of the lead")),
         Published("short", "", Text("可用台数不足", "fewer available than asked for")),
-        Published("tripped", "", Text("待复位台数", "how many wait for a reset")),
+        Published("tripped", "", Text("待复位台数", "how many wait for a reset"), told=True),
         *(point for i in range(1, len(model.pumps) + 1) for point in pump_points(i)),
     )
 
