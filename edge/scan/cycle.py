@@ -283,8 +283,6 @@ class Scan:
         """Let outputs go whose inputs are known: their rules start anew from the read-back."""
         if math.isnan(self._cold_until):
             self._cold_until = now + self.cold_for
-        if now < self._cold_until:
-            return
         released = self.outputs.ready(now, now - self._cold_until)
         for wire in released:
             value = self.outputs.release(wire, now)
