@@ -3,10 +3,11 @@
 The error swings when it goes beyond a band on one side of the setpoint and then on the other. Two
 rows of half-swings are hunting:
 
-    regular   SWINGS in a row, none longer than Ti, beyond what moves the output by BAND of its range, each between ALIKE
-              and 1/ALIKE times as high as the highest (so that what dies away is none), at most
-              EVEN times as long or short as the one before, and driven: for no more than RESTING of
-              its time below SMALL of its own height, where a disturbance leaves a loop at rest
+    regular   SWINGS in a row, none longer than Ti, beyond what moves the output by BAND of its
+              range, each between ALIKE and 1/ALIKE times as high as the highest (so that what dies
+              away is none), at most EVEN times as long or short as the one before, and driven: for
+              no more than RESTING of its time below SMALL of its own height, where a disturbance
+              leaves a loop at rest
     wide      WIDE_SWINGS in a row, none longer than Ti/2, beyond what moves the output by WIDE of
               its range, of whatever height: a stiff network that is looked at twice in a swing
               shows no two alike

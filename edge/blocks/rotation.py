@@ -72,8 +72,8 @@ class Rotation(Model):
     it has run 2 h longer; `by: turn` takes the next one at every start. A lead that has run for
     `max_lead_run` gives way: the next one runs beside it for `overlap`. Who fails to start or trips
     is replaced at once and stays out until a person resets it; where fewer are left than asked for,
-    a failed start is tried again after `retry`. A bad demand leaves all as it is for `hold`, then the requests are
-    withdrawn.
+    a failed start is tried again after `retry`. A bad demand leaves all as it is for `hold`, then
+    the requests are withdrawn.
     """
 
     demand: Annotated[Source, Input("")]

@@ -17,7 +17,6 @@ from edge.blocks.motor import (
     RUN,
     WANTED,
     adopt_motor,
-    motor_memory,
     motor_state,
     switch_motor,
     turns,
@@ -51,6 +50,7 @@ from edge.blocks.sump_watch import (
     WAITING,
     WINDOW_STATES,
     estimate,
+    pit_memory,
     pit_state,
     sump_alarms,
     sump_points,
@@ -384,16 +384,6 @@ def publish_pit(
     show(v, q, ops[o + _READINESS], st[s + _READY])
 
 
-def _memory(model: Sump) -> dict[str, int]:
-    own = ("last run", _RAN_AT), ("test", _RESULT), ("capacity", CAPACITY)
-    pumps = [pump.run for pump in model.pumps]
-    return {
-        f"readiness of {pumps}": _READY,
-        "inflow": _WINDOW + INFLOW,
-        **motor_memory(model.pumps, _PUMPS, PUMP_STATES, *own),
-    }
-
-
 _OPTIONS = {"level": "pit.level", "float_switch": "pit.float", "pumps": ["p.a", "p.b"], "area": 2.0}
 _QUIET = {
     "pit.level": 0.5, "pit.float": 0.0, "p.a.run": 0.0, "p.b.run": 0.0, "p.a.running": 0.0,
@@ -409,7 +399,7 @@ SUMP = Kind(
     slot=Slot.CONTROL,
     publishes=sump_points,
     states=lambda model: _PUMPS + PUMP_STATES * len(model.pumps),
-    keeps=_memory,
+    keeps=lambda model: pit_memory(model, _PUMPS, _WINDOW, _READY, _RAN_AT, _RESULT),
     alarms=sump_alarms,
     advice=advice,
     urges=lambda model: tuple(

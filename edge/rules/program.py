@@ -143,13 +143,15 @@ class Programs:
             image.quality[index] = quality.GOOD
         return image
 
-    def retained(
-        self, *, latches: bool = False, also: Set[str] = frozenset()
-    ) -> dict[str, Kept]:
+    def retained(self, *, latches: bool = False, also: Set[str] = frozenset()) -> dict[str, Kept]:
         """The state of every owner that has one, to be kept over a restart; with `latches` only
         of what protects or waits for a person's reset, and of the owners in `also`."""
         return {
-            owner: (s.digest, tuple(state), {name: float(state[at]) for name, at in s.names.items()})
+            owner: (
+                s.digest,
+                tuple(state),
+                {name: float(state[at]) for name, at in s.names.items()},
+            )
             for owner, s, state in self._states()
             if not latches
             or s.program == "protect"

@@ -34,7 +34,6 @@ from edge.blocks.pumps import (
 from edge.image.quality import COMM
 from tests.support.booster import Set, no_flow_speed
 
-
 FIRST = {"pressure": "p", "setpoint": "0.4 MPa", "pumps": ["booster.p1"]}
 
 

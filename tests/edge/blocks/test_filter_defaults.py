@@ -15,7 +15,15 @@ OPTIONS: dict[str, Any] = {"input": "a.raw", "low": 0.0, "high": 100.0}
 
 @pytest.mark.parametrize(
     ("unit", "seconds"),
-    [("MPa", 2.0), ("lx", 10.0), ("lux", 10.0), ("m", 5.0), ("°C", 30.0), ("m³/h", None), ("", None)],
+    [
+        ("MPa", 2.0),
+        ("lx", 10.0),
+        ("lux", 10.0),
+        ("m", 5.0),
+        ("°C", 30.0),
+        ("m³/h", None),
+        ("", None),
+    ],
 )
 def test_the_quantity_says_it(unit: str, seconds: float | None) -> None:
     """2 s of a pressure, 10 s of light, 5 s of a level, 30 s of a temperature."""

@@ -27,7 +27,7 @@ def trip(plant: Set, pump: int) -> None:
 
 
 def test_a_contact_that_opens_again_resets_nothing() -> None:
-    """S13: locked out though the contact is open, while the standby runs; a reset makes it ready."""
+    """S13: locked out though the contact is open, the standby runs; a reset makes it ready."""
     plant = Set(**WITHOUT_TARGETS).settled()
     trip(plant, 1)
     assert (plant.block["pump1"], plant.block["tripped"]) == (TRIPPED, 1)

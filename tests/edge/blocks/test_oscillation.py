@@ -1,4 +1,4 @@
-"""Loops that hunt are detuned, and no others (domain §1.2): by the error itself, and over plants."""
+"""Loops that hunt are detuned, and no others (domain §1.2): by the error, and over plants."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_what_is_no_hunting(what: str, error: Callable[[float], float]) -> None:
 
 
 def test_wide_swings_need_not_be_alike() -> None:
-    """A stiff network that is looked at twice in a swing: sizes at random, one side after another."""
+    """A stiff network that is looked at twice in a swing: sizes at random, one side, the other."""
     sizes = np.random.default_rng(7).uniform(0.004, 0.015, 400)
     wild = lambda t: sizes[int(2 * t)] * (-1) ** int(2 * t)  # noqa: E731
     watched = Watched()

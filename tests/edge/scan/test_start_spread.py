@@ -175,9 +175,7 @@ def test_a_protection_starts_nothing_during_the_start_up_delay() -> None:
     found = []
     for k in range(150):
         for name, value in ((PUMPS[0], 0.0), ("p.door", 1.0)):
-            scan.deliver(
-                site.index()[name], np.asarray([value]), np.zeros(1, np.uint16), 0.1 * k
-            )
+            scan.deliver(site.index()[name], np.asarray([value]), np.zeros(1, np.uint16), 0.1 * k)
         writes = scan.step(0.1 * k, 1e9 + 0.1 * k, True).writes
         found += [(0.1 * k, write.value) for _, write in writes]
     assert found[0] == (pytest.approx(10.0), 1.0)
