@@ -50,6 +50,12 @@ class Booster(Model):
     last 24 hours. `rating` is the pipes' pressure class. Set `filter` to 0 when the input is
     filtered.
 
+    A pump that tripped or failed to start stays out until a person resets the rule (`edge reset`),
+    or `reset` is 1; where fewer than `duty` are left, a failed start is tried again after `retry`.
+    A `correction` that resets a drive resets its pump; let its `fault` ask for the pump's state as
+    well, where the drive's contact opens by itself. A loop that hunts gets half its `kp`, at most
+    twice, until it is reset or an option changes.
+
     `permissive` true: there is water to pump, asked before a start. `friction` and `design_flow`
     make the pressure proportional: at no flow it is lower by `friction`. `sleep_flow` is the flow
     below which a set with a flow meter sleeps. `suction_setpoint`: connected to the mains without a

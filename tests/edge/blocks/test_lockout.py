@@ -13,6 +13,7 @@ from edge.image.quality import COMM
 from edge.image.slots import Slot
 from tests.support.block import Instance
 from tests.support.booster import Set
+from tests.support.rules import Bench, site_of
 
 NAMES = ("b.p1", "b.p2", "b.p3")
 WITHOUT_TARGETS = {"duty": 2, "lead": "fixed"}
@@ -190,3 +191,47 @@ def test_the_alarm_stands_as_long_as_the_pump_is_out(kind: Kind) -> None:
     told = alarms["{RULE}_PUMP2_TRIP"]
     assert (told.priority, told.when, told.off_delay) == (2, f"{{rule}}.pump2 == {TRIPPED}", 0.0)
     assert "reset" in told.checks[-1].en
+
+
+@pytest.mark.parametrize("fault", ["b.p1.fault", f"supply.pump1 == {TRIPPED}"])
+def test_a_correction_and_the_booster_together(fault: str) -> None:
+    """§1.19 on the real programs: reset after 30 s, a standby again, three times in a day; then the
+    pump stays out. The contact opens with the reset; by the pump's state it may do so by itself."""
+    bench = Bench(
+        site_of(
+            {
+                "supply": ("booster", {"pressure": "b.pressure", "setpoint": "0.40 MPa",
+                                       "filter": "0s", "sleep": False, "lead": "fixed",
+                                       "pumps": list(NAMES)}),
+                "drive1": ("correction", {"cause": "undervoltage", "fault": fault,
+                                          "output": "b.p1.reset", "run": "b.p1.run",
+                                          "running": "b.p1.running"}),
+            }
+        )
+    )  # fmt: skip
+    for name in bench.index:
+        if name.startswith("b."):
+            bench[name] = 0.0
+    bench["b.pressure"], bench["b.p1.run"], bench["b.p1.running"] = 0.4, 1.0, 1.0
+    bench["b.p1.speed"] = 80.0
+    now = 0.0
+
+    def run(seconds: float) -> None:
+        nonlocal now
+        for _ in range(round(seconds / 0.5)):
+            for name in NAMES:
+                bench[f"{name}.running"] = bench[f"{name}.run"]
+            if bench["b.p1.reset"] == 1.0 or not fault.startswith("b."):
+                bench["b.p1.fault"] = 0.0
+            bench.step(now)
+            now += 0.5
+
+    run(10)
+    for attempt in range(1, 5):
+        bench["b.p1.fault"] = 1.0
+        bench.step(now)
+        run(400)
+        assert bench["drive1.attempts"] == min(attempt, 3)
+        assert bench["supply.pump1"] == (STOPPED if attempt <= 3 else TRIPPED)
+        run(3600)
+    assert bench["b.p2.run"] == 1.0
