@@ -51,9 +51,7 @@ annunciators:
 """
 
 
-def play(
-    directory: Path, story: Callable[[Stage], Awaitable[None]], text: str = SITE
-) -> None:
+def play(directory: Path, story: Callable[[Stage], Awaitable[None]], text: str = SITE) -> None:
     """Run a story on a stage in virtual time."""
     (directory / "site.yaml").write_text(text)
     began = time.time()
