@@ -27,14 +27,17 @@ from edge.blocks.booster_layout import (
     FILLING,
     FLOW_BAD,
     FOLLOWING,
+    GAIN_SHOWN,
     GOAL,
     HELD,
     HOLD,
+    HUNTING,
     INPUT_COUNT,
     LEAD,
     LEAD_RUN,
     LEADER,
     LOCKED,
+    LOCKOUTS,
     LOW,
     LOW_AT,
     MODE,
@@ -55,6 +58,7 @@ from edge.blocks.booster_layout import (
     RATED_AT,
     REGULATING,
     RESET,
+    RESET_CELL,
     RETRY,
     RUN,
     SENSOR,
@@ -84,7 +88,7 @@ from edge.blocks.booster_layout import (
     N,
     U,
 )
-from edge.blocks.booster_model import Booster, advice
+from edge.blocks.booster_model import Booster, advice, memory
 from edge.blocks.booster_phase import find_phase, phase_state
 from edge.blocks.booster_pressure import (
     begin,
@@ -104,7 +108,8 @@ from edge.blocks.booster_staging import (
     stage,
     started,
 )
-from edge.blocks.kind import Example, Kind, Urge, usable
+from edge.blocks.kind import Example, Kind, Urge, reset_asked, usable
+from edge.blocks.oscillation import gain_factor, tune_anew
 from edge.blocks.output import ACTUAL
 from edge.blocks.pid import clip
 from edge.blocks.pumps import (
@@ -122,12 +127,13 @@ from edge.blocks.pumps import (
     choose,
     command,
     count_hours,
-    forgive,
     leader,
     pump_state,
     ready_pumps,
+    retry_failed,
     spare_pumps,
     taken_speed,
+    unlock,
     wanted_pumps,
 )
 from edge.blocks.timing import lasted
@@ -187,7 +193,7 @@ def booster_step(
     elif st[s + PHASE] == RUN and before == 0:
         begin(par, p, st, s, taken, start_speed(par, p, st, s))
     elif st[s + PHASE] == RUN:
-        state = set_speed(par, p, st, s, dt, good, blind, taken)
+        state = set_speed(par, p, st, s, now, dt, good, blind, taken)
     ask_pumps(v, q, ops, o, r, par, p, st, s, only)
     publish(v, q, ops, o, i, par, p, st, s, now, phase_state(v, ops, o, r, count, st, s, state),
             running, good)  # fmt: skip
@@ -238,18 +244,26 @@ def watch(
 ) -> int:  # fmt: skip
     """Bring state and running hours of each pump up to date; gives how many were to run."""
     wanted = 0
-    reset = usable(v, q, ops[i + RESET]) and v[ops[i + RESET]] != 0.0
+    reset = reset_asked(v, ops[i + RESET_CELL])
+    reset = reset or (usable(v, q, ops[i + RESET]) and v[ops[i + RESET]] != 0.0)
+    if reset:
+        tune_anew(st, s + HUNTING)
     low = good and st[s + PF] < st[s + GOAL] - LOW
     low = low and spare_pumps(v, ops, o + SHOWN, int(par[p + N]), st, s + PUMPS) > 0
     for k in range(int(par[p + N])):
         r, t = i + INPUT_COUNT + k * PUMP_OPERANDS, s + PUMPS + k * PUMP_STATES
         state, hours = ops[o + SHOWN + 2 * k], ops[o + SHOWN + 2 * k + 1]
-        forgive(st, t, now, par[p + RETRY], reset)
+        if reset:
+            unlock(st, t)
         code = pump_state(v, q, ops, r, st, t, now, par[p + START_TIME], low)
         count_hours(v, q, ops, r, st, t, code, dt)
         v[state], q[state] = code, 0
         v[hours], q[hours] = st[t + HOURS], 0
         wanted += 1 if st[t + WANTED] == 1.0 or code == FORCED else 0
+    out = retry_failed(
+        v, ops, o + SHOWN, int(par[p + N]), st, s + PUMPS, par[p + DUTY], now, par[p + RETRY]
+    )
+    show(v, q, ops[o + LOCKOUTS], float(out))
     return wanted
 
 
@@ -335,6 +349,7 @@ def publish(
     show(v, q, ops[o + DESTAGE], lower)
     show(v, q, ops[o + WAKES_SHOWN], wakes_in_hour(st, s, now))
     show(v, q, ops[o + SLEEP_OFF], why)
+    show(v, q, ops[o + GAIN_SHOWN], gain_factor(st, s + HUNTING))
     show(v, q, ops[o + PROTECTION], 1.0 if st[s + PHASE] == TRIP else 0.0)
 
 
@@ -354,7 +369,9 @@ BOOSTER = Kind(
     slot=Slot.CONTROL,
     publishes=published,
     states=lambda model: PUMPS + PUMP_STATES * len(model.pumps),
+    keeps=memory,
     alarms=alarms,
+    resettable=True,
     urges=lambda model: tuple(Urge(pump.run, "protection", 0.0) for pump in model.pumps),
     advice=advice,
     examples=(

@@ -25,6 +25,7 @@ from edge.blocks.booster_layout import (
 )
 from edge.blocks.booster_model import Booster
 from edge.blocks.kind import AlarmTemplate, Published
+from edge.blocks.oscillation import gain_point, hunting_alarm
 from edge.blocks.pumps import pump_alarms, pump_points
 from edge.text import Text
 
@@ -79,6 +80,8 @@ def published(model: Booster) -> tuple[Published, ...]:
         Published("wakes", "", Text("近一小时唤醒次数", "wakes in the last hour")),
         Published("sleep_off", "", Text("休眠限制", "sleep restriction"), SLEEP_OFF),
         Published("protection", "", Text("保护停泵", "pumps stopped by protection"), PROTECTION),
+        Published("tripped", "", Text("待复位水泵台数", "pumps that wait for a reset"), told=True),
+        gain_point(),
     )
     return group + tuple(point for i in numbers(model) for point in pump_points(i))
 
@@ -116,6 +119,7 @@ def _pressure_alarms(model: Booster) -> tuple[AlarmTemplate, ...]:
              Text("检查止回阀", "check the check valves")),
             on_delay=3.0, off_delay=10.0, shows=_SHOWS,
         ),
+        hunting_alarm(_SHOWS),
     )  # fmt: skip
 
 

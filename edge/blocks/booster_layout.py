@@ -6,6 +6,8 @@ Nothing is computed here. The order of inputs and parameters is that of the mode
 
 from __future__ import annotations
 
+from edge.blocks.oscillation import OSCILLATION_STATES
+
 # What the point `state` says; the first word of each text is the state machine's (domain §1.10).
 (REGULATING, HELD, FALLBACK, OVER_PRESSURE, NO_PUMP, FOLLOWING, WAITING, FILLING, FILL_TIMEOUT,
  ASLEEP, SUCTION_LOW, PROTECTED, OFF) = range(1, 14)  # fmt: skip
@@ -19,13 +21,15 @@ FREQUENT, NOT_QUIET = 1.0, 2.0
 
 PUBLISHED = (
     "state", "speed", "pressure", "setpoint", "running", "sensor",
-    "no_flow_speed", "destage_speed", "wakes", "sleep_off", "protection",
+    "no_flow_speed", "destage_speed", "wakes", "sleep_off", "protection", "tripped", "gain_factor",
 )  # fmt: skip
 (STATE, SPEED_REF, PRESSURE, SETPOINT, COUNT, SENSOR_USED,
- NO_FLOW, DESTAGE, WAKES_SHOWN, SLEEP_OFF, PROTECTION, SHOWN) = range(12)  # fmt: skip
+ NO_FLOW, DESTAGE, WAKES_SHOWN, SLEEP_OFF, PROTECTION, LOCKOUTS, GAIN_SHOWN,
+ SHOWN) = range(14)  # fmt: skip
 
 INPUTS = ("pressure", "second", "setpoint", "flow", "suction", "permissive", "enable", "reset")
-PV, PV2, SP, FLOW_IN, SUCTION_IN, PERMISSIVE, ENABLE, RESET, INPUT_COUNT = range(9)
+(PV, PV2, SP, FLOW_IN, SUCTION_IN, PERMISSIVE, ENABLE, RESET, RESET_CELL,
+ INPUT_COUNT) = range(10)  # fmt: skip
 
 PARAMETERS = (
     "duty", "mode", "lead", "kp", "ti", "setpoint_ramp", "deadband", "slew", "filter",
@@ -51,7 +55,8 @@ HOURS_KEPT, WAKES_KEPT = 24, 30
  LEARNT, DAY_AT, DAY_HEAD, STEADY_AT, HOUR_SUM, HOUR_TIME, HOUR_NEXT) = range(50)  # fmt: skip
 WAKES = 50  # the times of the last wakes
 HOURLY = WAKES + WAKES_KEPT  # mean speed of each of the last 24 hours
-PUMPS = HOURLY + HOURS_KEPT
+HUNTING = HOURLY + HOURS_KEPT  # whether the loop hunts
+PUMPS = HUNTING + OSCILLATION_STATES
 
 MPA_PER_METRE = 0.00980665
 S_HI = 95.0  # % at which a pump counts as full

@@ -10,9 +10,24 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edge.blocks.booster_layout import MPA_PER_METRE, WAKES_KEPT
+from edge.blocks.booster_layout import (
+    DAY_AT,
+    DAY_HEAD,
+    HOUR_NEXT,
+    HOUR_SUM,
+    HOUR_TIME,
+    HOURLY,
+    HOURS_KEPT,
+    LEARNT,
+    MPA_PER_METRE,
+    PUMPS,
+    STARVED,
+    WAKE_NEXT,
+    WAKES,
+    WAKES_KEPT,
+)
 from edge.blocks.kind import Input, Known, Source
-from edge.blocks.pumps import Pump
+from edge.blocks.pumps import Pump, pump_memory
 from edge.schema.model import Model, Refusal
 from edge.schema.units import Duration, Quantity
 from edge.text import Text
@@ -34,6 +49,12 @@ class Booster(Model):
     then `destage_speed` says when a pump stops. `fallback_speed` left out: the usual speed of the
     last 24 hours. `rating` is the pipes' pressure class. Set `filter` to 0 when the input is
     filtered.
+
+    A pump that tripped or failed to start stays out until a person resets the rule (`edge reset`),
+    or `reset` is 1; where fewer than `duty` are left, a failed start is tried again after `retry`.
+    A `correction` that resets a drive resets its pump; let its `fault` ask for the pump's state as
+    well, where the drive's contact opens by itself. A loop that hunts gets half its `kp`, at most
+    twice, until it is reset or an option changes.
 
     `permissive` true: there is water to pump, asked before a start. `friction` and `design_flow`
     make the pressure proportional: at no flow it is lower by `friction`. `sleep_flow` is the flow
@@ -153,6 +174,23 @@ class Booster(Model):
                 "suction_limit must be below suction_setpoint",
             ),
         )
+
+
+def memory(model: Booster) -> dict[str, int]:
+    """What outlives a change of options. The usual speed is that of a setpoint and of the pumps."""
+    usual = {"hour": HOUR_TIME, "sum": HOUR_SUM, "next": HOUR_NEXT}
+    usual |= {str(k): HOURLY + k for k in range(HOURS_KEPT)}
+    of = f"{model.mode} at {model.setpoint} with {[pump.run for pump in model.pumps]}"
+    return {
+        **{f"usual speed {name} of {of}": at for name, at in usual.items()},
+        **{f"wake {k}": WAKES + k for k in range(WAKES_KEPT)},
+        "next wake": WAKE_NEXT,
+        "learnt head": LEARNT,
+        "head of the day": DAY_HEAD,
+        "begin of the day": DAY_AT,
+        "suction low": STARVED,
+        **pump_memory(model.pumps, PUMPS),
+    }
 
 
 DWELLING, ZONE = 0.35, 0.45  # MPa static at a dwelling's inlet, in a zone

@@ -28,6 +28,7 @@ from edge.blocks.booster_layout import (
     HOUR_TIME,
     HOURLY,
     HOURS_KEPT,
+    HUNTING,
     INTEGRAL,
     KP,
     LEARNT,
@@ -55,6 +56,7 @@ from edge.blocks.booster_layout import (
     U,
 )
 from edge.blocks.kind import usable
+from edge.blocks.oscillation import gain_factor, hunts
 from edge.blocks.pid import clip
 from edge.blocks.ramp import toward
 from edge.blocks.timing import lasted
@@ -155,10 +157,22 @@ def error(par: Floats, p: int, st: Floats, s: int) -> float:
     return 0.0 if abs(e) < par[p + DEADBAND] else float(e)
 
 
+def kp_now(par: Floats, p: int, st: Floats, s: int) -> float:
+    """The gain in use: what is configured, or less since the loop hunted."""
+    return float(par[p + KP] * gain_factor(st, s + HUNTING))
+
+
+def watch_loop(par: Floats, p: int, st: Floats, s: int, now: float, dt: float) -> None:
+    """Halve the gain of a loop that hunts; the speed stays as it is."""
+    e, kp, c = st[s + RAMPED] - st[s + PF], par[p + KP], s + HUNTING
+    if hunts(e, st[s + RAMPED], 100.0, kp, par[p + DEADBAND], par[p + TI], now, dt, st, c):
+        synchronise(par, p, st, s)
+
+
 def synchronise(par: Floats, p: int, st: Floats, s: int) -> None:
     """Set the integrals so that the next output is the present speed (bumpless, §1.2)."""
     e = error(par, p, st, s)
-    st[s + INTEGRAL] = st[s + U] - (0.0 if isnan(e) else par[p + KP] * e)
+    st[s + INTEGRAL] = st[s + U] - (0.0 if isnan(e) else kp_now(par, p, st, s) * e)
     st[s + SUCTION_I] = st[s + U]
 
 
@@ -181,7 +195,8 @@ def start_speed(par: Floats, p: int, st: Floats, s: int) -> float:
 
 
 def set_speed(
-    par: Floats, p: int, st: Floats, s: int, dt: float, good: bool, blind: bool, taken: float
+    par: Floats, p: int, st: Floats, s: int, now: float, dt: float,
+    good: bool, blind: bool, taken: float,
 ) -> int:  # fmt: skip
     """The common speed of this step: follow, regulate, hold or fall back."""
     if not isnan(taken):
@@ -191,6 +206,7 @@ def set_speed(
     slew = par[p + SLEW] * dt
     if good:
         regulate_pressure(par, p, st, s, dt, slew)
+        watch_loop(par, p, st, s, now, dt)
         remember_speed(st, s, dt)
         return REGULATING
     if blind:
@@ -205,7 +221,7 @@ def regulate_pressure(par: Floats, p: int, st: Floats, s: int, dt: float, slew: 
     In a direct-connected set a second loop keeps the suction pressure: the lower speed wins and the
     other loop tracks it.
     """
-    kp, ti = par[p + KP], par[p + TI]
+    kp, ti = kp_now(par, p, st, s), par[p + TI]
     part = kp * error(par, p, st, s)
     u = part + st[s + INTEGRAL]
     limited, other, short = u, u, 0.0

@@ -7,6 +7,7 @@ and word order are the profile's business, before this.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from math import exp, isnan, nan
 from typing import Annotated, Any, Literal, Self
 
@@ -19,10 +20,12 @@ from edge.image.image import Bits, Floats, Index
 from edge.image.quality import BAD, HELD, NEVER, RANGE, SENSOR, UNCERTAIN
 from edge.image.slots import Slot
 from edge.schema.model import Model, Refusal
-from edge.schema.units import Duration
+from edge.schema.units import Duration, canonical
 from edge.text import Text
 
 FLATLINE = "10min"  # while the device runs
+FILTERS = {"MPa": "2s", "lx": "10s", "m": "5s", "°C": "30s"}
+"""By the quantity: pressure, light, level, temperature (domain §1.1)."""
 _SENSORS = {"single": (1, 1), "median3": (3, 3), "max": (2, 3), "min": (2, 3), "avg2": (2, 2)}
 
 
@@ -33,6 +36,8 @@ class Conditioning(Model):
     beyond it are replaced by the last good one. `every` should be the poll period of the inputs.
     `flatline`: a sensor that moved less than 0.01 % of the span for so long, while `running` is
     true (or not given), is at fault; 10 min where `running` is given, else it must be asked for.
+    `filter` left out follows from `unit`: 2 s of a pressure, 10 s of light, 5 s of a level, 30 s of
+    a temperature, none of anything else; `0s` is none.
     """
 
     input: AnyInput
@@ -42,7 +47,7 @@ class Conditioning(Model):
     low: float
     high: float
     spike: Annotated[float, Field(gt=0, le=100)] = 20.0
-    filter: Duration = 0.0
+    filter: Annotated[Duration, Field(le=600)] | None = None
     flatline: Duration | None = None
     vote: Literal["single", "median3", "max", "min", "avg2"] = "single"
     every: Annotated[Duration, Field(gt=0)] = 1.0
@@ -53,6 +58,17 @@ class Conditioning(Model):
     def _watched_while_it_runs(cls, given: Any) -> Any:
         if isinstance(given, Mapping) and given.get("running") is not None:
             return {"flatline": FLATLINE, **given}
+        return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filtered_as_its_quantity(cls, given: Any) -> Any:
+        unit = given.get("unit") if isinstance(given, Mapping) else None
+        if not isinstance(unit, str):
+            return given
+        with suppress(Refusal):  # a wrong unit is told of as such
+            if (usual := FILTERS.get(canonical(unit))) is not None:
+                return {"filter": usual, **given}
         return given
 
     @model_validator(mode="after")
@@ -134,7 +150,7 @@ def channel_step(
         return bits | HELD
     st[s + _REJECTED] = 0.0
     st[s + _RAW] = x
-    if fresh or par[p + _FILTER] <= 0.0:
+    if fresh or not par[p + _FILTER] > 0.0:
         st[s + _Y] = x
     else:
         st[s + _Y] += (x - st[s + _Y]) * (1.0 - exp(-gap / par[p + _FILTER]))

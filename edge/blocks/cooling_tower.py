@@ -13,6 +13,7 @@ from edge.blocks.motor import (
     HOURS,
     WANTED,
     adopt_motor,
+    motor_memory,
     motor_state,
     turns,
 )
@@ -401,6 +402,7 @@ COOLING_TOWER = Kind(
     slot=Slot.CONTROL,
     publishes=tower_points,
     states=lambda model: _CELLS + _CELL_STATES * len(model.cells),
+    keeps=lambda model: motor_memory(model.cells, _CELLS, _CELL_STATES),
     alarms=tower_alarms,
     examples=(
         Example(

@@ -48,6 +48,16 @@ STATES = _SUCCEEDED + SUCCESSES
 OURS = float(Slot.CORRECT)
 
 
+def memory(cause: str) -> dict[str, int]:
+    """Attempts and successes: no other option may give a fault more of them."""
+    rings = {"attempt": (_STARTED, STARTS), "success": (_SUCCEEDED, SUCCESSES)}
+    return {
+        f"{cause} {name} {k}": first + k
+        for name, (first, size) in rings.items()
+        for k in range(size)
+    }
+
+
 def correction_step(
     v: Floats, q: Bits, ops: Index, o: int, n: int,
     par: Floats, p: int, st: Floats, s: int, now: float, dt: float,

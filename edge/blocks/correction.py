@@ -20,6 +20,7 @@ from edge.blocks.correct import (
     STATES,
     WAITING,
     correction_step,
+    memory,
 )
 from edge.blocks.kind import AlarmTemplate, Example, Input, Kind, Published, Source, Target
 from edge.image.slots import Slot
@@ -188,6 +189,7 @@ CORRECTION = Kind(
     slot=Slot.CORRECT,
     publishes=_publishes,
     states=lambda _: STATES,
+    keeps=lambda model: {f"{n} of {model.output}": at for n, at in memory(model.cause).items()},
     alarms=_alarms,
     explains=lambda model: {
         model.output: " or ".join(f"{{rule}}.state == {s}" for s in (ACTING, CHECKING, CORRECTED))

@@ -12,8 +12,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edge.blocks.daylight_care import STATES as STATES_OF_CARE
 from edge.blocks.daylight_care import (
+    LEARNT,
     WEAK,
     detuned,
     end_test,
@@ -24,6 +24,7 @@ from edge.blocks.daylight_care import (
     unfound,
     watch_step,
 )
+from edge.blocks.daylight_care import STATES as STATES_OF_CARE
 from edge.blocks.kind import (
     AlarmTemplate,
     Example,
@@ -379,6 +380,7 @@ DAYLIGHT = Kind(
     slot=Slot.CONTROL,
     publishes=_publishes,
     states=lambda _: 16 + STATES_OF_CARE,
+    keeps=lambda model: {f"{name} of {model.output}": _CARE + at for name, at in LEARNT.items()},
     alarms=_alarms,
     agenda=lambda model, place, wall: night(model.night_test, place, wall),
     examples=(

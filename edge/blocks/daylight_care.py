@@ -38,6 +38,9 @@ LIT_ALREADY = 80.0  # %: above, the difference to 100 % is too small to measure
 DARK = -6.0  # degrees of the sun's height: civil twilight is over
 WEAK = 0.7  # of the commissioned output
 
+LEARNT = {"lamps at night": _FOUND, "month of the test": _TESTED}
+"""What outlives a change of options; the gain does not, it belongs to them."""
+
 
 def detuned(st: Floats, c: int) -> float:
     """By what the gain is multiplied."""

@@ -323,6 +323,10 @@ DRY_RUN = Kind(
     slot=Slot.PROTECT,
     publishes=_publishes,
     states=lambda model: _RING + model.restarts,
+    keeps=lambda model: {
+        "dry run": _WHY, "dry-run lockout": _LOCK,
+        **{f"dry-run restart {k}": _RING + k for k in range(model.restarts)},
+    },
     alarms=_alarms,
     resettable=True,
     examples=(

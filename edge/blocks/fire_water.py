@@ -212,6 +212,7 @@ FIRE_WATER = Kind(
     slot=Slot.CONTROL,
     publishes=_publishes,
     states=lambda _: _STATES,
+    keeps=lambda model: {f"{model.jockey} {k}": k for k in range(_MINUTE, _STATES)},
     alarms=_alarms,
     examples=(
         Example(

@@ -349,6 +349,20 @@ def agenda(model: Irrigation, place: Place, wall: float) -> Agenda:
     return Agenda(day.toordinal() + (passed[-1] if passed else 0.0), until)
 
 
+def _memory(model: Irrigation) -> dict[str, int]:
+    """The day, while its zones are the same, and of each zone its water, its fault, its flow."""
+    valves = [zone.valve for zone in model.zones]
+    day = {"day": _DAY, "begin of the day": _DAY_AT, "active": _ACTIVE, "reason": _WHY,
+           "planned": _PLANNED}  # fmt: skip
+    zone = {"owed": _REMAIN, "fault": _FAULT, "today": _TODAY, "plan": _PLAN, "flow": _NORMAL,
+            "cycle": _LEFT}  # fmt: skip
+    return {f"irrigation {name} of {valves}": at for name, at in day.items()} | {
+        f"irrigation {name} of {valve}": _ZONES + k * _STATES + at
+        for k, valve in enumerate(valves)
+        for name, at in zone.items()
+    }
+
+
 _DAY_1, _NIGHT = 738000.0, 738000.5
 _BED = {
     "et0": "weather.et0", "rain": "weather.rain", "master": "bed.master",
@@ -365,6 +379,7 @@ IRRIGATION = Kind(
     slot=Slot.CONTROL,
     publishes=irrigation_points,
     states=lambda model: _ZONES + _STATES * len(model.zones),
+    keeps=_memory,
     alarms=irrigation_alarms,
     urges=lambda model: tuple(
         Urge(zone.valve, f"zone{i}_over", 0.0) for i, zone in enumerate(model.zones, 1)

@@ -113,12 +113,16 @@ class Agenda:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A result shown as the virtual point `<rule>.<name>`, or `<rule>` when the name is ""."""
+    """A result shown as the virtual point `<rule>.<name>`, or `<rule>` when the name is "".
+
+    `told`: `edge explain` of what the rule drives shows it among what the rule reads.
+    """
 
     name: str
     unit: str
     text: Text
     labels: Mapping[int, Text] = field(default_factory=dict)
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,9 +202,14 @@ class Kind:
     `every` is its own period in seconds, 0 for every scan. `publishes`, `states` and `alarms` may
     depend on the instance (pumps, zones), so they are functions of the model. A kind with an
     `agenda` gets one more operand, a cell that the scan fills from it when it is due (quality NEVER
-    while the wall clock is not trusted). A `resettable` one gets a cell for a person's reset, and
-    publishes `tripped`: whether there is anything to reset. `advice` says what will work badly:
-    warnings of `edge check`.
+    while the wall clock is not trusted). A `resettable` one gets a cell for a person's reset; where
+    it publishes `tripped`, above 0 while something is locked out, the panel's button resets it,
+    too. `advice` says what will work badly: warnings of `edge check`.
+
+    `keeps` gives names to the numbers of the state that outlive a change of the options: hours,
+    counts, lockouts, what was learnt. A name says what the number is of (a pump is known by its
+    output), so that one pump more or less leaves the others theirs; two kinds that use the same
+    name mean the same. Timers and integrals have none.
 
     `explains` names commandable points whose fault the rule has a better word for, each with the
     expression that says when: the alarms `about` such a point that other kinds and its device bring
@@ -218,6 +227,7 @@ class Kind:
     slot: int
     publishes: Callable[[Any], tuple[Published, ...]]
     states: Callable[[Any], int]
+    keeps: Callable[[Any], Mapping[str, int]] = lambda _: {}
     alarms: Callable[[Any], tuple[AlarmTemplate, ...]] = lambda _: ()
     urges: Callable[[Any], tuple[Urge, ...]] = lambda _: ()
     agenda: Callable[[Any, Place, float], Agenda] | None = None  # (model, place, wall), pure

@@ -101,6 +101,11 @@ LAMP_POWER = Kind(
         ),
     ),
     states=lambda _: 5,
+    keeps=lambda model: {
+        f"{name} by {model.meter}": at
+        for name, at in (("energy", _USED), ("energy if always on", _FULL), ("counter", _COUNTER),
+                         ("energy counted", _COUNTED), ("reading", _READ_AT))
+    },
     examples=(
         Example(
             "a second at 50 % of 6 to 240 W, against 240 W",

@@ -2,12 +2,17 @@
 
 It knows nothing of water or air: the kinds that run pumps and fans say which motors they want. A
 motor's operands begin at `r`, its inputs at `f`, its state at `t`; called by their steps.
+
+A motor that tripped may run again as soon as its fault contact opens, unlike a pump of a booster or
+a rotation: what a motor here keeps off is a flood or hot water, which is worse than one that trips
+again. Its alarm stays until somebody has seen it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isnan, nan
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from pydantic import GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
@@ -38,6 +43,14 @@ from edge.image.image import Bits, Floats, Index
 from edge.image.slots import Slot
 from edge.schema.model import Model
 from edge.text import Text
+
+
+class Driven(Protocol):
+    """What a contactor switches: a motor, a cell with its fan."""
+
+    @property
+    def run(self) -> str:
+        """Its contactor."""
 
 
 class Motor(Model):
@@ -118,6 +131,18 @@ def motor_state(
     if not wanted:
         return STOPPED
     return RUNNING if runs else STARTING
+
+
+def motor_memory(
+    motors: Sequence[Driven], first: int, size: int, *more: tuple[str, int]
+) -> dict[str, int]:
+    """What is kept of each motor when the list or other options change; the state of the first is
+    at `first`, each takes `size` numbers. `more` are numbers of the kind's own, by name."""
+    return {
+        f"{what} of {motor.run}": first + i * size + at
+        for i, motor in enumerate(motors)
+        for what, at in (("hours", HOURS), ("failure", FAILED_AT), *more)
+    }
 
 
 def turns(v: Floats, q: Bits, ops: Index, f: int, state: float) -> bool:

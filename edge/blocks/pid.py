@@ -10,8 +10,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edge.blocks.kind import AnyInput, Example, Kind, Target, usable
-from edge.blocks.output import ask, found_again, held_by_other, lost, present
+from edge.blocks.kind import AlarmTemplate, AnyInput, Example, Kind, Target, reset_asked, usable
+from edge.blocks.oscillation import (
+    OSCILLATION_STATES,
+    gain_factor,
+    gain_point,
+    hunting_alarm,
+    hunts,
+    look_anew,
+    tune_anew,
+)
+from edge.blocks.output import ask, found_again, held_by_other, lost, present, show
 from edge.blocks.ramp import toward
 from edge.blocks.timing import lasted
 from edge.image.image import Bits, Floats, Index
@@ -29,7 +38,8 @@ class Pid(Model):
     """`kp` is output per input unit; `low`, `high`, `slew` (per second) are in the output's unit.
 
     `deadband` and `setpoint_ramp` (per second) are in the input's unit. `reverse` action: a value
-    below its setpoint raises the output; `direct`: it lowers it.
+    below its setpoint raises the output; `direct`: it lowers it. A loop that hunts gets half its
+    `kp`, at most twice, until it is reset (`edge reset`) or its options change.
     """
 
     output: Annotated[str, Target()]
@@ -54,9 +64,9 @@ class Pid(Model):
         return self
 
 
-_PV, _SP = 4, 5
+_GAIN, _PV, _SP, _RESET = 4, 5, 6, 7
 _KP, _TI, _TD, _LOW, _HIGH, _ACTION, _DEADBAND, _SP_RAMP, _SLEW, _TT, _HOLD = range(11)
-_I, _LAST, _SETPOINT, _FILTERED, _BAD_SINCE, _HELD, _LOST = range(7)
+_I, _LAST, _SETPOINT, _FILTERED, _BAD_SINCE, _HELD, _LOST, _HUNTING = range(8)
 DERIVATIVE_FILTER = 0.1  # of Td: the usual N = 10
 
 
@@ -72,7 +82,11 @@ def pid_step(
     """A bad input or setpoint holds the output for `hold`, then withdraws; both return bumpless.
 
     While the device of the output is silent nothing is integrated: what it does then is taken over.
+    A loop that hunts is detuned (`oscillation.py`).
     """
+    if reset_asked(v, ops[o + _RESET]):
+        tune_anew(st, s + _HUNTING)
+    show(v, q, ops[o + _GAIN], gain_factor(st, s + _HUNTING))
     if not isnan(st[s + _I]) and lost(q, ops, o, st, s + _LOST):
         st[s + _HELD] = 1.0
         return
@@ -96,12 +110,29 @@ def pid_step(
     slope = derivative(v[pv], par, p, st, s, dt)
 
     if dt == 0.0 or st[s + _HELD] == 1.0 or isnan(st[s + _I]) or held_by_other(v, ops, o):
-        us = follow(v, q, ops, o, par, p, st, s, par[p + _KP] * error)
+        us = follow(v, q, ops, o, par, p, st, s, kp_now(par, p, st, s) * error)
+        look_anew(st, s + _HUNTING)
     else:
         us = regulate(error, slope, par, p, st, s, dt)
+        watch_loop(setpoint - v[pv], setpoint, error, us, par, p, st, s, now, dt)
     st[s + _HELD] = 0.0
     st[s + _LAST] = us
     ask(v, q, ops, o, us, bits)
+
+
+def kp_now(par: Floats, p: int, st: Floats, s: int) -> float:
+    """The gain in use: what is configured, or less since the loop hunted."""
+    return float(par[p + _KP] * gain_factor(st, s + _HUNTING))
+
+
+def watch_loop(
+    miss: float, setpoint: float, error: float, us: float,
+    par: Floats, p: int, st: Floats, s: int, now: float, dt: float,
+) -> None:  # fmt: skip
+    """Halve the gain of a loop that hunts; the output stays as it is."""
+    span, c = par[p + _HIGH] - par[p + _LOW], s + _HUNTING
+    if hunts(miss, setpoint, span, par[p + _KP], par[p + _DEADBAND], par[p + _TI], now, dt, st, c):
+        st[s + _I] = us - kp_now(par, p, st, s) * error
 
 
 def approached(pv: float, sp: float, par: Floats, p: int, st: Floats, s: int, dt: float) -> float:
@@ -123,7 +154,7 @@ def derivative(pv: float, par: Floats, p: int, st: Floats, s: int, dt: float) ->
     step = (pv - before) * (1.0 - exp(-dt / (DERIVATIVE_FILTER * td)))
     st[s + _FILTERED] = before + step
     sign = 1.0 if par[p + _ACTION] == 1.0 else -1.0
-    return float(sign * par[p + _KP] * td * step / dt)
+    return float(sign * kp_now(par, p, st, s) * td * step / dt)
 
 
 def follow(
@@ -142,7 +173,7 @@ def regulate(
     error: float, slope: float, par: Floats, p: int, st: Floats, s: int, dt: float
 ) -> float:
     """One step of the law: e, u, us, then the integral with the I before its update in u."""
-    kp, ti = par[p + _KP], par[p + _TI]
+    kp, ti = kp_now(par, p, st, s), par[p + _TI]
     integral = st[s + _I]
     u = kp * error + integral + slope
     us = clip(u, par[p + _LOW], par[p + _HIGH])
@@ -151,6 +182,10 @@ def regulate(
     tt = ti if isnan(par[p + _TT]) else par[p + _TT]
     st[s + _I] = integral + kp / ti * error * dt + (us - u) * dt / tt
     return us
+
+
+def _alarms(model: Pid) -> tuple[AlarmTemplate, ...]:
+    return (hunting_alarm((model.output,)),)
 
 
 # domain §1.2: pressure over time, and the output with the I before its update
@@ -166,8 +201,10 @@ PID = Kind(
     text=Text("PI(D) 调节", "PI(D) control"),
     every=0.5,
     slot=Slot.CONTROL,
-    publishes=lambda _: (),
-    states=lambda _: 7,
+    publishes=lambda _: (gain_point(),),
+    states=lambda _: _HUNTING + OSCILLATION_STATES,
+    alarms=_alarms,
+    resettable=True,
     examples=(
         Example(
             "the vector of domain §1.2: leaves saturation at once",

@@ -88,6 +88,7 @@ INTERLOCK = Kind(
     slot=Slot.PROTECT,
     publishes=lambda _: (Published("tripped", "", Text("联锁动作", "interlock tripped")),),
     states=lambda _: 4,
+    keeps=lambda _: {"interlock": _LATCHED},
     resettable=True,
 )
 
@@ -186,6 +187,14 @@ def first_out_step(
     st[s + _WAS] = 1.0 if tripped else 0.0
 
 
+def _marks(model: FirstOut) -> dict[str, int]:
+    return {"first-out trip": _WAS, "first-out mark": _WAS + 1} | {
+        f"{name} of {rival.tripped}": _RIVAL_STATES + 2 * i + at
+        for i, rival in enumerate(model.rivals)
+        for at, name in enumerate(("trip", "time of the trip"))
+    }
+
+
 FIRST_OUT = Kind(
     name="first_out",
     model=FirstOut,
@@ -195,6 +204,7 @@ FIRST_OUT = Kind(
     slot=Slot.PROTECT,
     publishes=lambda _: (Published("first_out", "", Text("首出", "first-out")),),
     states=lambda model: _RIVAL_STATES + 2 * len(model.rivals),
+    keeps=_marks,
 )
 
 

@@ -2,10 +2,16 @@
 
 It knows nothing of pressure: the booster says how many should run and how fast. Called by the
 booster's step; a pump's operands begin at `r`, its state at `t`.
+
+A pump that tripped or did not start is locked out until a person resets it (domain §1.18). A
+correction that keeps it off at its own slot resets the drive; what its fault left goes with it. A
+pump that is only believed not to have started, since its feedback is missing, is tried again after
+a while where too few others are left: no feedback stops the water.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf, isnan, nan
 from typing import Annotated, Any
 
@@ -64,19 +70,19 @@ STATES = {
     STOPPED: Text("停止", "stopped"),
     STARTING: Text("启动中", "starting"),
     RUNNING: Text("运行", "running"),
-    TRIPPED: Text("故障跳停", "tripped"),
+    TRIPPED: Text("故障跳停, 待复位", "tripped, waits for a reset"),
     FAILED: Text("启动失败", "failed to start"),
     NOT_AUTO: Text("非自动", "not in AUTO"),
     BLOCKED: Text("被闭锁", "held off by a stronger slot"),
     FORCED: Text("被强制运行", "held on by a stronger slot"),
 }
 
-MIN_TIME = float(Slot.MIN_TIME)
+MIN_TIME, CORRECT = float(Slot.MIN_TIME), float(Slot.CORRECT)
 RUN, SPEED, FEEDBACK, FAULT, HOA, COUNTER, PUMP_OPERANDS = 0, TARGET_OPERANDS, 8, 9, 10, 11, 12
 HYSTERESIS = 2.0  # h by which the lead must have run longer before another takes its place
 FORGOTTEN = 86400.0  # s out of AUTO: nobody is working there any more
 FULL_SPEED = 100.0  # % of a pump on the mains
-WANTED, NO_FEEDBACK_AT, FAILED_AT, HOURS, PUMP_STATES = range(5)
+WANTED, NO_FEEDBACK_AT, FAILED_AT, HOURS, LOCKED_OUT, PUMP_STATES = range(6)
 
 
 def adopt_pump(v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int) -> bool:
@@ -99,7 +105,7 @@ def pump_state(
     v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int,
     now: float, start_time: float, low: bool,
 ) -> int:  # fmt: skip
-    """What the pump is doing, and whether its start has failed.
+    """What the pump is doing, and whether it tripped or its start has failed.
 
     A start has failed after `start_time` without run feedback. When the feedback itself is bad the
     pump is believed, unless the pressure stays `low` for twice that time: which is never so when
@@ -117,6 +123,10 @@ def pump_state(
     if lasted(st, t + NO_FEEDBACK_AT, missing, now, start_time if known else 2.0 * start_time):
         st[t + FAILED_AT] = now
     if usable(v, q, fault) and v[fault] != 0.0:
+        st[t + LOCKED_OUT] = 1.0
+    elif usable(v, q, fault) and owner == CORRECT and driven < 0.5:
+        st[t + LOCKED_OUT] = 0.0
+    if st[t + LOCKED_OUT] == 1.0:
         return TRIPPED
     if not isnan(st[t + FAILED_AT]):
         return FAILED
@@ -144,6 +154,35 @@ def forgive(st: Floats, t: int, now: float, retry: float, reset: bool) -> None:
     """A failed start may be tried again after `retry` seconds, or at once after a reset."""
     if reset or now - st[t + FAILED_AT] >= retry:
         st[t + FAILED_AT] = nan
+
+
+def unlock(st: Floats, t: int) -> None:
+    """A person says that it may run again; a fault that still stands locks it out anew."""
+    st[t + LOCKED_OUT], st[t + FAILED_AT] = 0.0, nan
+
+
+def retry_failed(
+    v: Floats, ops: Index, shown: int, n: int, st: Floats, t: int,
+    needed: float, now: float, retry: float,
+) -> int:  # fmt: skip
+    """Forgive starts that failed `retry` seconds ago where fewer pumps than `needed` are left;
+    gives how many are locked out."""
+    left, out = ready_pumps(v, ops, shown, n), 0
+    for i in range(n):
+        pump = t + i * PUMP_STATES
+        if left < needed:
+            forgive(st, pump, now, retry, False)
+        out += 1 if st[pump + LOCKED_OUT] == 1.0 or not isnan(st[pump + FAILED_AT]) else 0
+    return out
+
+
+def pump_memory(pumps: Sequence[Pump], first: int) -> dict[str, int]:
+    """What is kept of each pump when the list or other options change; `first` is its state."""
+    return {
+        f"{what} of {pump.run}": first + i * PUMP_STATES + at
+        for i, pump in enumerate(pumps)
+        for what, at in (("hours", HOURS), ("lockout", LOCKED_OUT), ("failure", FAILED_AT))
+    }
 
 
 def has_drive(ops: Index, r: int) -> bool:
@@ -362,6 +401,12 @@ def left_in_hand(name: str, zh: str, en: str, hoa: Source | None) -> tuple[Alarm
     )  # fmt: skip
 
 
+_OUT = Text(
+    "该泵停用, 直至有人复位 (edge reset 或面板复位)",
+    "it stays out until a person resets it (edge reset, or the panel's button)",
+)
+
+
 def pump_alarms(i: int, hoa: Source | None) -> tuple[AlarmTemplate, ...]:
     """The alarms of the pump with number `i`; `hoa` is its switch."""
     shows = (f"{{rule}}.pump{i}", f"{{rule}}.pump{i}_hours", "{rule}.pressure")
@@ -373,13 +418,14 @@ def pump_alarms(i: int, hoa: Source | None) -> tuple[AlarmTemplate, ...]:
             f"{{RULE}}_PUMP{i}_TRIP", f"{{rule}}.pump{i} == {TRIPPED}", 2,
             Text(f"{i}号水泵故障跳停", f"Pump {i} tripped"),
             (code, Text("查看电流", "look at the current"),
-             Text("断电隔离后手盘轴是否灵活", "isolated: does the shaft turn by hand?")),
-            shows=shows,
+             Text("断电隔离后手盘轴是否灵活, 再复位",
+                  "isolated: does the shaft turn by hand? then reset")),
+            shows=shows, consequence=_OUT,
         ),
         AlarmTemplate(
             f"{{RULE}}_PUMP{i}_FAIL_START", f"{{rule}}.pump{i} == {FAILED}", 2,
             Text(f"{i}号水泵启动失败", f"Pump {i} failed to start"), (switch, breaker, code),
-            shows=shows,
+            shows=shows, consequence=_OUT,
         ),
         *left_in_hand(f"pump{i}", f"{i}号泵", f"pump {i}", hoa),
     )  # fmt: skip

@@ -12,7 +12,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from edge.blocks.kind import AlarmTemplate, Example, Input, Kind, Published, Source, usable
+from edge.blocks.kind import (
+    AlarmTemplate,
+    Example,
+    Input,
+    Kind,
+    Published,
+    Source,
+    reset_asked,
+    usable,
+)
 from edge.blocks.output import ask, show
 from edge.blocks.pumps import (
     FORCED,
@@ -27,13 +36,15 @@ from edge.blocks.pumps import (
     available,
     command,
     count_hours,
-    forgive,
     next_to_start,
     next_to_stop,
     pump_alarms,
+    pump_memory,
     pump_points,
     pump_state,
     ready_pumps,
+    retry_failed,
+    unlock,
 )
 from edge.blocks.timing import lasted
 from edge.image.image import Bits, Floats, Index
@@ -60,8 +71,9 @@ class Rotation(Model):
     `by: hours` starts the available one with the least running hours, but keeps to the lead until
     it has run 2 h longer; `by: turn` takes the next one at every start. A lead that has run for
     `max_lead_run` gives way: the next one runs beside it for `overlap`. Who fails to start or trips
-    is replaced at once. A bad demand leaves all as it is for `hold`, then the requests are
-    withdrawn.
+    is replaced at once and stays out until a person resets it; where fewer are left than asked for,
+    a failed start is tried again after `retry`. A bad demand leaves all as it is for `hold`, then
+    the requests are withdrawn.
     """
 
     demand: Annotated[Source, Input("")]
@@ -76,8 +88,8 @@ class Rotation(Model):
 
 
 START_WAIT = 30.0  # s for the first feedback of every motor
-_RUNNING, _LEADS, _SHORT, _SHOWN = 0, 1, 2, 3
-_DEMAND, _RESET, _INPUTS = range(3)
+_RUNNING, _LEADS, _SHORT, _TRIPPED, _SHOWN = range(5)
+_DEMAND, _RESET, _RESET_CELL, _INPUTS = range(4)
 _N, _BY, _LEAD_RUN, _OVERLAP, _START_TIME, _RETRY, _HOLD = range(7)
 _LEAD, _LED_AT, _BAD_SINCE, _SWAP_AT, _WANT, _WAIT, _PUMPS = range(7)
 
@@ -97,15 +109,19 @@ def rotation_step(
     if good:
         st[s + _WANT] = min(max(int(v[demand]), 0), count)
     lost = lasted(st, s + _BAD_SINCE, not good, now, par[p + _HOLD])
-    reset = usable(v, q, ops[inputs + _RESET]) and v[ops[inputs + _RESET]] != 0.0
+    reset = reset_asked(v, ops[inputs + _RESET_CELL])
+    reset = reset or (usable(v, q, ops[inputs + _RESET]) and v[ops[inputs + _RESET]] != 0.0)
     for i in range(count):
         each, of = r + i * PUMP_OPERANDS, t + i * PUMP_STATES
-        forgive(st, of, now, par[p + _RETRY], reset)
+        if reset:
+            unlock(st, of)
         code = pump_state(v, q, ops, each, st, of, now, par[p + _START_TIME], False)
         count_hours(v, q, ops, each, st, of, code, dt)
         show(v, q, ops[shown + 2 * i], float(code))
         show(v, q, ops[shown + 2 * i + 1], st[of + HOURS])
     want = int(st[s + _WANT])
+    out = retry_failed(v, ops, shown, count, st, t, float(want), now, par[p + _RETRY])
+    show(v, q, ops[o + _TRIPPED], float(out))
     extra = swap_lead(v, ops, shown, count, want, par, p, st, s, now)
     got = assign(v, q, ops, r, shown, count, want + extra, par[p + _BY] == 1.0, st, s)
     for i in range(count):
@@ -226,6 +242,7 @@ def _publishes(model: Rotation) -> tuple[Published, ...]:
         Published("running", "", Text("运行台数", "how many run")),
         Published("lead", "", Text("主用机号", "number of the lead")),
         Published("short", "", Text("可用台数不足", "fewer available than asked for")),
+        Published("tripped", "", Text("待复位台数", "how many wait for a reset"), told=True),
         *(point for i in range(1, len(model.pumps) + 1) for point in pump_points(i)),
     )
 
@@ -263,7 +280,9 @@ ROTATION = Kind(
     slot=Slot.CONTROL,
     publishes=_publishes,
     states=lambda model: _PUMPS + PUMP_STATES * len(model.pumps),
+    keeps=lambda model: pump_memory(model.pumps, _PUMPS),
     alarms=_alarms,
+    resettable=True,
     examples=(
         Example(
             "hours 1205.5, 1180.0 and 1190.2: the second leads, then the third, then the first",

@@ -50,6 +50,7 @@ from edge.blocks.sump_watch import (
     WAITING,
     WINDOW_STATES,
     estimate,
+    pit_memory,
     pit_state,
     sump_alarms,
     sump_points,
@@ -398,6 +399,7 @@ SUMP = Kind(
     slot=Slot.CONTROL,
     publishes=sump_points,
     states=lambda model: _PUMPS + PUMP_STATES * len(model.pumps),
+    keeps=lambda model: pit_memory(model, _PUMPS, _WINDOW, _READY, _RAN_AT, _RESULT),
     alarms=sump_alarms,
     advice=advice,
     urges=lambda model: tuple(

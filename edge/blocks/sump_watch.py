@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import isnan, nan
 
 from edge.blocks.kind import AlarmTemplate, Published
-from edge.blocks.motor import motor_alarms
+from edge.blocks.motor import motor_alarms, motor_memory
 from edge.blocks.pumps import pump_points
 from edge.blocks.sump_model import Sump
 from edge.image.image import Floats
@@ -126,6 +126,19 @@ def sump_points(model: Sump) -> tuple[Published, ...]:
             ),
         )
     )  # fmt: skip
+
+
+def pit_memory(
+    model: Sump, first: int, window: int, ready: int, ran_at: int, result: int
+) -> dict[str, int]:
+    """What outlives a change of options: the first pump's state is at `first`. Readiness is that of
+    all pumps together."""
+    own = ("last run", ran_at), ("test", result), ("capacity", CAPACITY)
+    return {
+        f"readiness of {[pump.run for pump in model.pumps]}": ready,
+        "inflow": window + INFLOW,
+        **motor_memory(model.pumps, first, PUMP_STATES, *own),
+    }
 
 
 _POWER = Text("检查电源", "check the power")

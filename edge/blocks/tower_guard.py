@@ -155,6 +155,7 @@ TOWER_GUARD = Kind(
     slot=Slot.PROTECT,
     publishes=_publishes,
     states=lambda _: _STATES,
+    keeps=lambda _: {"vibration trip": _LATCHED},
     alarms=_alarms,
     resettable=True,
     examples=(

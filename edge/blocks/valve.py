@@ -220,6 +220,7 @@ VALVE = Kind(
     slot=Slot.CONTROL,
     publishes=_publishes,
     states=lambda _: VALVE_STATES,
+    keeps=lambda model: {f"full stroke of {model.position}": _FULL},
     alarms=_alarms,
     explains=lambda model: {str(model.command): f"{{rule}}.state != {OK}"},
     examples=(

@@ -252,6 +252,10 @@ VALVE_EXERCISE = Kind(
     slot=Slot.MAINTAIN,
     publishes=_publishes,
     states=lambda _: 11,
+    keeps=lambda _: {
+        "exercise": _STATE, "day of the exercise": _DONE, "by position": _BY_POSITION,
+        "by pressure": _BY_PRESSURE, "by flow": _BY_FLOW,
+    },
     alarms=_alarms,
     agenda=agenda,
     audited="state",

@@ -94,14 +94,17 @@ def ack(alarm: Sequence[str], socket: str | None) -> int:
 @command(
     Text(
         """
-复位已锁存的报警或联锁; 原因仍在时被拒绝。
+复位已锁存的报警、联锁, 或规则锁定的设备 (跳停的水泵) 和减半的增益; 原因仍在时不起作用。
 
   edge reset TANK_LOW
+  edge reset supply
 """,
         """
-Reset a latched alarm or interlock; refused while its cause stands.
+Reset a latched alarm, an interlock, or what a rule has locked out (tripped pumps) or detuned;
+without effect while the cause stands.
 
   edge reset TANK_LOW
+  edge reset supply
 """,
     )
 )

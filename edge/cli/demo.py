@@ -164,6 +164,8 @@ async def _answer(stage: Stage, client: Client, key: str) -> Text | None:
         return (FAULT if switch.on else REPAIRED).format(fault=switch.text)
     if key == "a":
         return await asyncio.to_thread(_acknowledge, client)
+    if key == "r":
+        return await asyncio.to_thread(_reset, client)
     if key == "c":
         value = REMOTE[stage.commands % len(REMOTE)]
         command = await stage.command(value)
@@ -183,12 +185,23 @@ def _acknowledge(client: Client) -> Text:
     return ACKED.format(alarms=", ".join(done)) if done else NOTHING_TO_ACK
 
 
+def _reset(client: Client) -> Text:
+    """Let go what is locked out, as the reset button of the panel would."""
+    from edge.cli.client import place
+
+    for id in client.get("model")["interlocks"]:
+        client.post(place("alarms", id), {"op": "reset", "n": 0})
+    return RESET
+
+
 def _keys(stage: Stage) -> Text:
     """The last line: each key with its fault, those that are on marked."""
     marks = {key: "*" if stage.switches[name].on else " " for key, name in KEYS.items()}
     zh = " ".join(f"{key}{marks[key]}{SHORT[name].zh}" for key, name in KEYS.items())
     en = " ".join(f"{key}{marks[key]}{SHORT[name].en}" for key, name in KEYS.items())
-    return Text(f"{zh} c 远程 a 确认 l EN q 退出", f"{en} c remote a ack l 中文 q quit")
+    return Text(
+        f"{zh} c 远程 a 确认 r 复位 l EN q 退出", f"{en} c remote a ack r reset l 中文 q quit"
+    )
 
 
 def _waiting() -> Callable[[float], None]:
@@ -219,6 +232,7 @@ COMPILING = Text(
 FAULT = Text("故障: {fault} (再按一次排除)", "fault: {fault} (same key again ends it)")
 REPAIRED = Text("已排除: {fault}", "put right: {fault}")
 ACKED = Text("已确认: {alarms}", "acknowledged: {alarms}")
+RESET = Text("已复位: 故障已排除的设备可再次启动", "reset: what is repaired may start again")
 NOTHING_TO_ACK = Text("没有待确认的报警", "nothing to acknowledge")
 COMMANDED = Text(
     "经 MQTT 发出: v3.position = {value:.0f} %, 限时 60 秒 ({id})",

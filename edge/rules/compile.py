@@ -207,7 +207,8 @@ class _Builder:
         if states:
             options = f"{kind.name} {model.model_dump_json(warnings=False)}"
             digest = hashlib.sha256(options.encode()).hexdigest()
-            self.slices[owner] = StateSlice(self.name, self.states, states, digest)
+            names = kind.keeps(model)
+            self.slices[owner] = StateSlice(self.name, self.states, states, digest, names)
         self.instruction(
             kind.name, operands, owner, every=kind.every if every is None else float(every),
             parameters=plan.parameters, states=states,

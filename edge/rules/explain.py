@@ -193,8 +193,18 @@ class _Explainer:
             expression = isinstance(source, str) and quantity(source, operand.unit) is None
             points = self._points(str(source), above) if expression else ()
             inputs.append(Read(option, str(source), points))
+        inputs += self._told(item, kind, above)
         note = _FIRST[self._first_out(item)]
         return Cause(_owner(item), item.kind, kind.text, tuple(inputs), note)
+
+    def _told(
+        self, rule: Rule, kind: Kind, above: tuple[str, ...]
+    ) -> Iterator[Read]:  # fmt: skip
+        """Results that say how the rule works at present, without what they are made of again."""
+        for published in kind.publishes(rule.model):
+            name = f"{rule.id}.{published.name}"
+            if published.told and name not in above:
+                yield Read(published.name, name, (self.point(name, (*above, name)),))
 
     def _points(self, text: str, above: tuple[str, ...]) -> tuple[Explanation, ...]:
         return tuple(self.point(name, above) for name in parse(text).names if name in self._index)

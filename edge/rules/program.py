@@ -76,12 +76,16 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class StateSlice:
-    """Where the state of a rule lies; `digest` is of its kind and options."""
+    """Where the state of a rule lies; `digest` is of its kind and options.
+
+    `names` are the numbers that outlive other options, by where they lie in the slice.
+    """
 
     program: str
     offset: int
     length: int
     digest: str
+    names: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +97,10 @@ class AgendaCell:
     at: Callable[[float], Agenda]
 
 
-Retained = Mapping[str, tuple[str, tuple[float, ...]]]
-"""State by owner: the digest of kind and options, and the numbers (NaN among them)."""
+Kept = tuple[str, tuple[float, ...], dict[str, float]]
+Retained = Mapping[str, Kept]
+"""State by owner: the digest of kind and options, the numbers (NaN among them), and those of them
+that have names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +143,16 @@ class Programs:
             image.quality[index] = quality.GOOD
         return image
 
-    def retained(
-        self, *, latches: bool = False, also: Set[str] = frozenset()
-    ) -> dict[str, tuple[str, tuple[float, ...]]]:
+    def retained(self, *, latches: bool = False, also: Set[str] = frozenset()) -> dict[str, Kept]:
         """The state of every owner that has one, to be kept over a restart; with `latches` only
         of what protects or waits for a person's reset, and of the owners in `also`."""
-        programs = {program.name: program for program in self}
         return {
-            owner: (s.digest, tuple(programs[s.program].state[s.offset : s.offset + s.length]))
-            for owner, s in self.slices.items()
+            owner: (
+                s.digest,
+                tuple(state),
+                {name: float(state[at]) for name, at in s.names.items()},
+            )
+            for owner, s, state in self._states()
             if not latches
             or s.program == "protect"
             or owner.partition(".")[2] in self.resets
@@ -153,12 +160,21 @@ class Programs:
         }
 
     def restore(self, saved: Retained) -> None:
-        """Take over state of rules whose kind and options are still the same."""
+        """Take over the state of rules whose kind and options are still the same; of others what
+        has kept its name."""
+        for owner, s, state in self._states():
+            digest, numbers, *named = saved.get(owner, ("", ()))
+            if digest == s.digest and len(numbers) == s.length:
+                state[:] = numbers
+                continue
+            known = named[0] if named else {}  # a former version kept none
+            for name in s.names.keys() & known.keys():
+                state[s.names[name]] = known[name]
+
+    def _states(self) -> Iterator[tuple[str, StateSlice, Floats]]:
         programs = {program.name: program for program in self}
         for owner, s in self.slices.items():
-            digest, numbers = saved.get(owner, ("", ()))
-            if digest == s.digest and len(numbers) == s.length:
-                programs[s.program].state[s.offset : s.offset + s.length] = numbers
+            yield owner, s, programs[s.program].state[s.offset : s.offset + s.length]
 
     def set_active(self, alarm: str, active: bool) -> None:
         """Let an alarm's condition go on as the journal last told it.

@@ -110,7 +110,10 @@ class Scan:
         ours = (Role.VIRTUAL, Role.SETPOINT)
         virtual = [i for i, p in enumerate(site.points) if p.role in ours and not p.local]
         self._virtual = np.asarray(virtual, np.int32)
-        self._resettable = {id: self.index[f"{id}.tripped"] for id in programs.resets}
+        self._resettable = {
+            id: self.index[f"{id}.tripped"]
+            for id in programs.resets if f"{id}.tripped" in self.index
+        }  # fmt: skip
         tripped = {**programs.tripped, **self._resettable}
         self._tripped = np.asarray(list(tripped.values()), np.int32)
         self._audits = Audits(site, kinds, image)
@@ -280,8 +283,6 @@ class Scan:
         """Let outputs go whose inputs are known: their rules start anew from the read-back."""
         if math.isnan(self._cold_until):
             self._cold_until = now + self.cold_for
-        if now < self._cold_until:
-            return
         released = self.outputs.ready(now, now - self._cold_until)
         for wire in released:
             value = self.outputs.release(wire, now)
@@ -308,7 +309,7 @@ class Scan:
     def _reset_tripped(self) -> None:
         """The reset button: everything that is tripped, at the next step, if its cause is gone."""
         for id, at in self._resettable.items():
-            if self.image.value[at] == 1.0:
+            if self.image.value[at] > 0.0:  # how many, where a rule locks several out
                 self.reset_interlock(id)
                 self._panel_resets.append(id)
 

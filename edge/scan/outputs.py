@@ -61,33 +61,77 @@ class Outputs:
         self._next_watch = -math.inf
         self.others = True  # somebody else may write as well, and is looked for
         self._give_up_at = math.nan
+        self._early: set[int] = set()  # let go by a protection before their time
+        self._has_run: NDArray[np.bool_] = np.zeros(count, bool)  # since it was let go
         self._by_point = {w.point: w for w in wires}
         self._elsewhere = Elsewhere(wires, image, events)
 
     def ready(self, now: float, up: float = math.inf) -> list[Wire]:
-        """The held outputs that may be driven from now on: all they depend on was read once.
+        """The held outputs that may be driven from now on, `up` seconds after the start-up delay.
 
-        An input that fails from the start is given up after a while: then the rules decide what
-        that means. What an output itself does must be known, unless its device will not tell. A
-        motor that stands waits for its turn, `up` seconds after the start-up delay; one that is
-        seen to run is taken over as it is. A protection waits for nobody.
+        What an output depends on was read once. An input that fails from the start is given up
+        after a while: then the rules decide what that means. What an output itself does must be
+        known, unless its device will not tell. A motor that stands waits for its turn, unless it
+        takes the place of one that ran; one that is seen to run is taken over as it is.
+
+        A protection waits for nobody; during the delay it may only stop, and only what was read: a
+        missing permission stops nothing that runs. What a protection alone has let go is held again
+        when it is over before its time, and starts with the others.
         """
-        if not self.held.any():
+        if not (self.held.any() or self._early):
             return []
+        protect = self._image.request[Slot.PROTECT - 1]
+        protected = protect == 0.0 if up < 0.0 else ~np.isnan(protect)
+        due = set[int]() if up < 0.0 else self._due_to_start(now, up)
+        for c in [c for c in self._early if c in due or not protected[c]]:
+            self._early.discard(c)
+            self.held[c] = c not in due
+        released = [
+            w for w in self.wires
+            if self.held[w.ordinal] and (
+                w.ordinal in due
+                or (protected[w.ordinal] and (up >= 0.0 or not w.readable or self._was_read(w)))
+            )
+        ]  # fmt: skip
+        self._early.update(w.ordinal for w in released if w.ordinal not in due)
+        return released
+
+    def _was_read(self, wire: Wire) -> bool:
+        return bool(np.isfinite(self._image.stamp[wire.at]))
+
+    def _due_to_start(self, now: float, up: float) -> set[int]:
+        """The ordinals of those that are held, or only let go by a protection, whose time came."""
         if math.isnan(self._give_up_at):
             self._give_up_at = now + GIVE_UP
         bits = self._image.quality[: self._image.points]
         unread = np.isneginf(self._image.stamp) & (bits & quality.CONFIG == 0)
         missing = unread if now < self._give_up_at else unread & (bits & quality.NEVER != 0)
-        protected = ~np.isnan(self._image.request[Slot.PROTECT - 1])
-        return [
+        known = [
             w for w in self.wires
-            if self.held[w.ordinal] and (
-                protected[w.ordinal]
-                or (not ((w.readable and unread[w.at]) or any(missing[i] for i in w.needs))
-                    and (up >= w.late or self._runs(w)))
-            )
+            if (self.held[w.ordinal] or w.ordinal in self._early)
+            and not ((w.readable and unread[w.at]) or any(missing[i] for i in w.needs))
         ]  # fmt: skip
+        due = {w.ordinal for w in known if up >= w.late or self._runs(w)}
+        self._has_run |= ~self.held & (self._image.target > 0.0)
+        waiting = sorted((w for w in known if w.ordinal not in due), key=lambda w: w.late)
+        return due | {w.ordinal for w in waiting if self._replaces(w)}
+
+    def _replaces(self, wire: Wire) -> bool:
+        """Whether a motor that is asked to run takes the place of one that ran and stands now.
+
+        Each that stands lets one start before its turn: what the mains bear is how many start.
+        """
+        column = self._image.request[:, wire.ordinal]
+        given = column[~np.isnan(column)]
+        if not len(given) or not given[0] > 0.0:
+            return False
+        for other in self.wires:
+            c = other.ordinal
+            stands = self._has_run[c] and not self.held[c] and not self._image.target[c] > 0.0
+            if stands and other.output.start_spread and other.drivers & wire.drivers:
+                self._has_run[c] = False
+                return True
+        return False
 
     def _runs(self, wire: Wire) -> bool:
         known = wire.readable and not self._image.quality[wire.at] & quality.BAD

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Mapping
 
 from edge.blocks.kind import Kind
+from edge.image.slots import Slot
 from edge.rules.compile import commandable
 from edge.scan.wire import Wire
 from edge.site.origins import origins, sources
@@ -25,8 +26,11 @@ def wires(site: Site, kinds: Mapping[str, Kind]) -> tuple[Wire, ...]:
     """Where each commandable point leads, and what it waits for."""
     index = site.index()
     requesters: dict[str, set[str]] = {}
+    drivers: dict[str, set[str]] = {}
     for request in requests(site, kinds):
         requesters.setdefault(request.point, set()).add(request.id)
+        if request.section == "rules" and request.slot != Slot.PROTECT:
+            drivers.setdefault(request.point, set()).add(request.id)
     known, polled = sources(site.rules, site.interlocks, kinds), _from_field(site, index)
     field = {
         point.id: (bus, point) for bus in site.buses for device in bus.devices
@@ -60,6 +64,7 @@ def wires(site: Site, kinds: Mapping[str, Kind]) -> tuple[Wire, ...]:
                 needs=tuple(sorted(index[n] for n in needs)),
                 rules=rules,
                 late=share(site, name) * point.output.start_spread,
+                drivers=frozenset(drivers.get(name, ())),
             )
         )
     return tuple(found)

@@ -226,7 +226,9 @@ class PointOptions(Model):
     min_off: Duration = Field(0.0, description="Once off, off for so long.")
     max_starts: int = Field(0, ge=0, description="Starts per hour; 0 is no limit.")
     start_spread: Annotated[Duration, Field(le=600)] = Field(
-        0.0, description="After a power cut it starts up to so much later than others."
+        0.0,
+        description="After a power cut it starts up to so much later than others, unless it takes"
+        " the place of one that ran.",
     )
     feedback: str | None = Field(None, description="The point that proves a write.")
     tolerance: Amount | None = Field(None, description="How far it may be from what was asked.")

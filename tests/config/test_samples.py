@@ -10,6 +10,7 @@ import edge
 from drivers import DRIVERS
 from drivers.sim import plant
 from edge.blocks import KINDS
+from edge.blocks.booster_model import Booster
 from edge.site.load import load_site, read_site
 from edge.site.site import Role, Site
 
@@ -23,6 +24,14 @@ def test_sample_has_no_problem(path: Path) -> None:
     checked = read_site(path, DRIVERS, KINDS)
     assert [problem.line("en") for problem in checked.problems] == []
     assert checked.site is not None
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_pressure_filter_of_a_booster_stays_on(path: Path) -> None:
+    """§1.2: 2 s at site, or a stiff network hunts."""
+    rules = load_site(path, DRIVERS, KINDS).rules
+    filters = [rule.model.filter for rule in rules if isinstance(rule.model, Booster)]
+    assert set(filters) <= {2.0}
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from tests.support.subscriber import Subscriber
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 ROOT = "edge/garden-court/main"
-SILENCE, ACKNOWLEDGE, TEST = 1, 2, 4  # inputs of the panel
+SILENCE, ACKNOWLEDGE, RESET, TEST = 1, 2, 3, 4  # inputs of the panel
 
 
 @dataclass
@@ -192,6 +192,10 @@ def test_panel_works_without_the_broker(stage: Stage) -> None:
     stage.broker.start()
     for fault in ("hydrant_low", "pump_trip"):
         stage.plant.fault(fault, on=False)
+    contact = "booster.p1.fault"
+    wait_until(lambda: stage.controller.values()[contact] == (0.0, 0), "the contact opens")
+    assert stage.state("SUPPLY_PUMP1_TRIP") != "NORMAL", "the pump is locked out"
+    stage.push(RESET)
     wait_until(stage.well, "all is well again")
     wait_until(stage.platform.online, "the controller is online again", within=90)
     local = [(a["id"], a["n"], a["state"]) for a in stage.controller.api().get("alarms")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from drivers import DRIVERS
@@ -50,9 +51,9 @@ annunciators:
 """
 
 
-def play(directory: Path, story: Callable[[Stage], Awaitable[None]]) -> None:
+def play(directory: Path, story: Callable[[Stage], Awaitable[None]], text: str = SITE) -> None:
     """Run a story on a stage in virtual time."""
-    (directory / "site.yaml").write_text(SITE)
+    (directory / "site.yaml").write_text(text)
     began = time.time()
 
     async def main() -> None:
@@ -186,3 +187,49 @@ def test_writes_are_counted_over_restarts(tmp_path: Path) -> None:
         assert again["io.buzzer"].count >= before
 
     play(tmp_path, story)
+
+
+ROTATING = """
+site: {id: rotating, timezone: Asia/Shanghai}
+scan: {startup_delay: 0s}
+buses: {plant: {driver: sim}}
+devices:
+  booster:
+    bus: plant
+    model: booster
+    points:
+      p1.run:     {variable: p1_run, output: true}
+      p1.running: {variable: p1_running}
+      p1.fault:   {variable: p1_fault}
+      p2.run:     {variable: p2_run, output: true}
+      p2.running: {variable: p2_running}
+      p2.fault:   {variable: p2_fault}
+rules:
+  duty: {block: rotation, demand: 1, pumps: [booster.p1, booster.p2]}
+"""
+
+
+def test_other_options_after_a_restart_lose_no_hours_and_no_lockout(tmp_path: Path) -> None:
+    """Someone changes `retry` and turns the list of pumps round: what was counted stays with each
+    pump, and the one that tripped still waits for a person."""
+
+    async def story(stage: Stage) -> None:
+        await asyncio.sleep(1800)
+        stage.fault("booster", "pump_trip:1")
+        await asyncio.sleep(5)
+        stage.fault("booster", "pump_trip:1", repaired=True)
+        await asyncio.sleep(5)
+        assert stage.value("duty.pump1_hours") > 0.49
+        await stage.stop()
+        (rule,) = stage.site.rules
+        changed = {"retry": 300.0, "pumps": tuple(reversed(rule.model.pumps))}  # type: ignore[attr-defined]
+        rule = replace(rule, model=rule.model.model_copy(update=changed))
+        stage.site = replace(stage.site, rules=(rule,))
+        await stage.start()
+        await asyncio.sleep(5)
+        assert stage.value("duty.pump2_hours") > 0.49
+        assert stage.value("duty.pump1_hours") < 0.01
+        assert (stage.value("duty.tripped"), stage.value("booster.p1.run")) == (1, 0)
+        assert stage.value("booster.p2.run") == 1
+
+    play(tmp_path, story, ROTATING)

@@ -166,3 +166,19 @@ def test_notes_and_panels_are_told() -> None:
     assert [level.who for level in found.levels] == ["annunciators.wall"]
     data = found.as_json() | {"notes": [{"zh": "只观察", "en": "observing"}]}
     assert render(data, "zh")[1] == "  只观察"
+
+
+def test_a_loop_that_was_detuned_says_so() -> None:
+    """What a pid drives shows by what its kp is multiplied, beside what it reads."""
+    options = {"input": "b.p", "setpoint": 0.4, "output": "b.speed", "kp": 400.0, "ti": "6s"}
+    bench = Bench(site_of({"loop": ("pid", options)}))
+    bench["b.p"], bench["b.speed"] = 0.4, 80.0
+    bench.step(0.0)
+    found = explain(bench.site, bench.programs, bench.image, "b.speed", 1.0)
+    (cause,) = found.causes
+    (told,) = [read for read in cause.inputs if read.option == "gain_factor"]
+    assert told.points[0].value == 1.0
+    assert told.points[0].causes == ()
+    alone = explain(bench.site, bench.programs, bench.image, "loop.gain_factor", 1.0)
+    assert [read.option for read in alone.causes[0].inputs] == ["input", "setpoint"]
+    assert "gain_factor: loop.gain_factor = 1.00" in "\n".join(render(found.as_json(), "en"))
