@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from drivers.sim.models.bearing import Machine
 from drivers.sim.models.booster import Booster
 from drivers.sim.models.cooling import Tower
 from drivers.sim.models.day import Day
@@ -30,5 +31,6 @@ MODELS: Mapping[str, Callable[..., Model]] = {
     "sump": Sump,
     "irrigation": Irrigation,
     "tower": Tower,
+    "bearing": Machine,
 }
 """By the name that a site, a scenario or a plant calls them; arguments are the model's own."""
