@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import exp
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
+from drivers.sim.models.model import NotNegative, Positive, Share
 
 RISE = 22.0  # K above ambient at full load
 WARM_UP = 1800.0  # s
@@ -25,9 +25,6 @@ SPIKE = 95.0  # °C
 BOOK_AMBIENT = (26.0, 26.5, 27.0, 27.5, 28.0, 28.5, 29.0, 29.0, 28.5, 28.0, 27.5, 27.0)
 BOOK_TEMPERATURE = (44.7, 45.8, 47.4, 49.1, 50.1, SPIKE, 52.7, 54.0, 54.3, 54.6, 55.3, 55.4)
 BOOK_LOAD = 0.80
-
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
 
 
 class Bearing:
@@ -76,7 +73,7 @@ class Machine:
     noise: Mapping[str, float] = {"temperature": 0.1, "ambient": 0.1, "velocity": 0.05}
 
     def __init__(
-        self, ambient: float = 26.0, load: Annotated[float, Field(ge=0, le=1)] = BOOK_LOAD,
+        self, ambient: float = 26.0, load: Share = BOOK_LOAD,
         drift: float = 0.0, rise: NotNegative = RISE, gamma: Positive = 1.0,
         warm_up: Positive = WARM_UP, wear_rate: NotNegative = WEAR_RATE,
         velocity: NotNegative = VELOCITY, play: Literal["", "book"] = "",

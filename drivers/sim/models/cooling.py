@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from drivers.sim.models.bearing import Bearing
-from drivers.sim.models.model import approach, numbered
+from drivers.sim.models.model import Count, NotNegative, Positive, approach, numbered
 
 LOAD = 1000.0  # kW
 APPROACH = 3.0  # K to the wet bulb with every fan at full speed, at that load
@@ -33,9 +33,9 @@ class Tower:
     noise: Mapping[str, float] = {"leaving_temperature": 0.05, "wet_bulb": 0.05}
 
     def __init__(
-        self, cells: int = 2, leaving: float = 30.0, wet_bulb: float = 26.0, load: float = LOAD,
-        approach_full: float = APPROACH, water: float = WATER, drives: bool = True,
-        ambient: float = 30.0, basin: float = 0.5,
+        self, cells: Count = 2, leaving: float = 30.0, wet_bulb: float = 26.0,
+        load: NotNegative = LOAD, approach_full: Positive = APPROACH, water: Positive = WATER,
+        drives: bool = True, ambient: float = 30.0, basin: NotNegative = 0.5,
     ) -> None:  # fmt: skip
         self.leaving, self.wet_bulb, self.load, self.drives = leaving, wet_bulb, load, drives
         self.conductance = LOAD / approach_full / cells  # kW/K of a cell

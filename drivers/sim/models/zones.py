@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from drivers.sim.models.model import approach, numbered
+from drivers.sim.models.model import Count, NotNegative, Percent, Positive, approach, numbered
 
 # Zone network.
 HEADER = 0.41162  # MPa
@@ -75,8 +75,9 @@ class ZoneNetwork:
     switches: frozenset[str] = frozenset()
 
     def __init__(
-        self, zones: int = 3, opening: float = 80.0, supply: float = HEADER, *, kvs: float = KVS,
-        cd: float = CD, burst: float = BURST, stroke: float = STROKE, rangeability: float = 0.0,
+        self, zones: Count = 3, opening: Percent = 80.0, supply: NotNegative = HEADER, *,
+        kvs: Positive = KVS, cd: Positive = CD, burst: NotNegative = BURST,
+        stroke: Positive = STROKE, rangeability: NotNegative = 0.0,
         frees: Annotated[int, Field(ge=0)] = 0,
         stiction: Annotated[float, Field(gt=0, le=100)] = STICTION,
     ) -> None:  # fmt: skip
@@ -154,7 +155,9 @@ class ZoneNetwork:
             drive = valve.motor + valve.wound
             drive = approach(drive, self.commands[f"v{i}_command"], 100 / self.stroke * dt)
             sticks = f"stiction:{i}" in self.active and abs(drive - valve.motor) <= self.stiction
-            valve.motor, valve.wound = (valve.motor, drive - valve.motor) if sticks else (drive, 0.0)
+            valve.motor, valve.wound = (
+                (valve.motor, drive - valve.motor) if sticks else (drive, 0.0)
+            )
         if f"gear_off:{i}" not in self.active:
             plug = RUNAWAY_TO if f"false_feedback:{i}" in self.active else valve.motor
             valve.plug = approach(valve.plug, plug, RUNAWAY * dt)
