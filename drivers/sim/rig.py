@@ -1,7 +1,7 @@
 """A rig: simulated equipment on one clock, with couplings, sensor faults and noise.
 
 Not equipment itself and not a protocol; times come from its caller, who may be on virtual time.
-Used by `drivers/sim/driver.py` in-process and by `drivers/sim/plant.py` behind real sockets.
+Used by `driver.py` in-process and by `equipment.py` behind real sockets.
 """
 
 from __future__ import annotations

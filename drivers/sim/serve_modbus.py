@@ -2,7 +2,7 @@
 
 Its own asyncio server and `struct` frames, independent of `drivers/modbus`: it is the other end in
 tests and in the demo. Not the maps (`registers.py`), not what a unit answers (`answers.py`). Used
-by `drivers/sim/plant.py`; on a serial line the same units answer through `serve_rtu.py`.
+by `equipment.py`; on a serial line the same units answer through `serve_rtu.py`.
 """
 
 from __future__ import annotations
