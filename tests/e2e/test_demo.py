@@ -54,7 +54,7 @@ def on_stage(visit: Callable[[Client, Stage], Awaitable[None]]) -> None:
         stage = Stage(visible=False)
         async with stage, asyncio.TaskGroup() as group:
             around = [
-                group.create_task(stage.plant.run()),
+                group.create_task(stage.equipment.run()),
                 group.create_task(stage.subscriber.run()),
             ]
             client = await stage.ready(lambda lasted: None)
