@@ -12,12 +12,13 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import Any, Final
 
 from drivers.sim.field import Field
 from drivers.sim.local import Bus
-from drivers.sim.registers import Register, Unit
+from drivers.sim.registers import Kind, Register, Unit
 from drivers.sim.serve_bacnet import SERVED, BacnetDevice, ObjectSpec
 from drivers.sim.serve_modbus import ModbusServer
 from drivers.sim.serve_rtu import SerialLine
@@ -166,7 +167,7 @@ def _unit(device: FieldDevice, field: Field) -> Unit:
 def _register(device: Any, point: FieldPoint) -> Register:
     """Where a point lies in its unit, by the site's own words."""
     where = point.config
-    kind = "bit" if where.bits else _kind(where.kind)
+    kind: Kind = "bit" if where.bits else _kind(where.kind)
     return Register(
         point.id, where.table, where.address - device.base, kind,
         "" if where.bits else _order(kind, where.order or device.order),
@@ -177,7 +178,7 @@ def _register(device: Any, point: FieldPoint) -> Register:
     )  # fmt: skip
 
 
-def _kind(type: str) -> Any:
+def _kind(type: Any) -> Kind:
     return "u16" if type in ("bool", "bitfield", "enum") else type
 
 
@@ -206,20 +207,20 @@ def _object(point: FieldPoint, field: Field) -> ObjectSpec:
 
     def get() -> float:
         value = (field.value(point.id) - point.offset) / point.scale
-        return value if value == value else 0.0  # what is wrong with it shows in the status flags
+        return 0.0 if isnan(value) else value  # the status flags say that it is bad
 
     def put(raw: float) -> None:
         with suppress(ValueError):  # a value that the equipment cannot take changes nothing
             field.put(point.id, raw * point.scale + point.offset)
 
     def bad() -> bool:
-        return field.value(point.id) != field.value(point.id)
+        return isnan(field.value(point.id))
 
     rest = (cell.rest - point.offset) / point.scale
     return ObjectSpec(
         where.object.replace(" ", ""), point.id,
         get=None if point.writable else get, set=put if point.writable else None, bad=bad,
-        default=rest if rest == rest else 0.0,
+        default=0.0 if isnan(rest) else rest,
         commandable=point.writable and kind.endswith("-value"),
     )  # fmt: skip
 

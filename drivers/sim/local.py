@@ -105,5 +105,6 @@ def _bacnet(bus: SomeBus, port: int) -> tuple[SomeBus, int]:
 
 
 _STRANGE = Text(
-    "总线 {bus} 的协议 {kind} 不能在本机仿真", "bus {bus}: its protocol {kind} cannot be simulated here"
+    "总线 {bus} 的协议 {kind} 不能在本机仿真",
+    "bus {bus}: its protocol {kind} cannot be simulated here",
 )

@@ -88,12 +88,6 @@ class Register:
     def _ordered(self, word: int) -> int:
         return (word & 0xFF) << 8 | word >> 8 if self.order == "BA" else word
 
-    def on_wire(self, value: float) -> float:
-        """What a client makes of `value` once it is encoded; NaN where it is shown as absent."""
-        if self.kind == "bit" or self.bit is not None:
-            return float(value > 0)
-        return nan if isnan(value) else self.decode(self.encode(value))
-
     def decode(self, wire: bytes) -> float:
         """The value of the bytes on the wire."""
         natural = bytearray(len(wire))
@@ -119,7 +113,7 @@ class Register:
 
     def _clamp(self, raw: int) -> int:
         if self.kind in _DIGITS:
-            return min(max(raw, 0), 10 ** _DIGITS[self.kind] - 1)
+            return min(max(raw, 0), int(10 ** _DIGITS[self.kind]) - 1)
         bits = 16 * self.words
         if self.kind.startswith("u"):
             return min(max(raw, 0), (1 << bits) - 1)
@@ -152,7 +146,6 @@ class Unit:
             self._mapped.setdefault(register.table, set()).update(span)
         self._read, self._write = read, write
         self._holes = holes
-        self._shown: dict[str, float] = {}
 
     def values(self, table: Table, address: int, count: int) -> list[tuple[Register, float]]:
         """The registers that overlap this range, with their present values."""
@@ -167,17 +160,6 @@ class Unit:
             for register in self._registers[table]
             if register.address <= wanted[-1] and register.address + register.words > address
         ]
-
-    def changes(self, values: Iterable[tuple[Register, float]]) -> list[tuple[str, float]]:
-        """What an answer with these values showed that the last answer did not."""
-        found = []
-        for register, value in values:
-            seen = register.on_wire(value)
-            before = self._shown.get(register.variable)
-            if before is None or (seen != before and not (isnan(seen) and isnan(before))):
-                self._shown[register.variable] = seen
-                found.append((register.variable, seen))
-        return found
 
     def put_bits(self, address: int, values: Sequence[bool]) -> None:
         """Write coils, all or none."""

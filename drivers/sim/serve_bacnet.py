@@ -73,8 +73,9 @@ class ObjectSpec:
     """One object: `object` is "type,instance", `units` a BACnet unit name such as "luxes".
 
     On each tick `get` gives the present value, and `set` takes it: the effective one, after the
-    priority array; `bad` says that the sensor is broken, which raises the fault flag. `default` is the first value and what all-NULL falls back to. Outputs always
-    have a priority array, values (analog-value, …) only when `commandable`.
+    priority array; `bad` says that the sensor is broken, which raises the fault flag. `default` is
+    the first value and what all-NULL falls back to. Outputs always have a priority array, values
+    (analog-value, …) only when `commandable`.
     """
 
     object: str

@@ -8,13 +8,12 @@ by `equipment.py`; on a serial line the same units answer through `serve_rtu.py`
 from __future__ import annotations
 
 import asyncio
-import json
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TextIO
+from typing import Literal
 
-from drivers.sim.answers import Changes, answer
+from drivers.sim.answers import answer
 from drivers.sim.registers import Unit
 
 _HEADER = struct.Struct(">HHHB")
@@ -41,19 +40,16 @@ class Wire:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer on its way: to be spoiled as `wire` says, and then `ModbusServer.shown`."""
+    """An answer on its way, to be spoiled as `wire` says."""
 
     pdu: bytes
     wire: Wire
-    changes: Changes
 
 
 class ModbusServer:
     """Units by number on one TCP port; a request to any other number stays unanswered.
 
-    `before` is called ahead of each request, so that models can catch up with the time. `log`
-    takes one JSON line for each value that an answer showed for the first time:
-    `{"t": loop time, "unit": 11, "name": "v1_position", "value": 79.9}`.
+    `before` is called ahead of each request, so that models can catch up with the time.
     """
 
     def __init__(
@@ -63,14 +59,12 @@ class ModbusServer:
         port: int = 0,
         *,
         before: Callable[[], None] = lambda: None,
-        log: TextIO | None = None,
     ) -> None:
         self.units = units
         self.wire = {number: Wire() for number in units}
         self.requests = dict.fromkeys(units, 0)
         self.host, self.port = host, port
         self._before = before
-        self._log = log
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -121,15 +115,9 @@ class ModbusServer:
         if wire.silent or wire.drop:
             return None
         self._before()
-        changes: Changes = []
         if wire.exception:
-            return Reply(bytes([pdu[0] | 0x80, wire.exception]), wire, changes)
-        return Reply(answer(self.units[unit], pdu, changes), wire, changes)
-
-    def shown(self, unit: int, reply: Reply) -> None:
-        """Log what a right answer showed, now that it is sent."""
-        if reply.wire.answer == "right":
-            self._note(unit, reply.changes)
+            return Reply(bytes([pdu[0] | 0x80, wire.exception]), wire)
+        return Reply(answer(self.units[unit], pdu), wire)
 
     async def _answer(
         self, writer: asyncio.StreamWriter, transaction: int, unit: int, pdu: bytes
@@ -150,18 +138,7 @@ class ModbusServer:
         else:
             writer.write(frame)
             await writer.drain()
-        self.shown(unit, reply)
         return True
-
-    def _note(self, unit: int, changes: Changes) -> None:
-        if self._log is None:
-            return
-        now = asyncio.get_running_loop().time()
-        for name, value in changes:
-            self._log.write(json.dumps({"t": now, "unit": unit, "name": name, "value": value}))
-            self._log.write("\n")
-        if changes:
-            self._log.flush()
 
 
 def spoil(answer: str, transaction: int, unit: int, reply: bytes) -> bytes:

@@ -1,6 +1,6 @@
 """Simulated units on a serial line without hardware: Modbus RTU on a pseudo-terminal.
 
-The units, their faults and the log are those of a `ModbusServer`; frames are coded here and share
+The units and their faults are those of a `ModbusServer`; frames are coded here and share
 nothing with `drivers/modbus`. Nothing is paced: a pseudo-terminal has no baud rate. Used by
 `equipment.py`.
 """
@@ -147,7 +147,6 @@ class SerialLine:
                 loop.call_later(i * 0.001, self._put, frame[i : i + 1])
         else:
             self._put(frame)
-        self._server.shown(unit, reply)
 
     def _put(self, data: bytes) -> None:
         if self._master >= 0:

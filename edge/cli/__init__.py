@@ -27,7 +27,7 @@ TABLE: dict[str, tuple[str, str, Text]] = {
     ),
     "equipment": (
         "edge.cli.equipment", "equipment",
-        Text("在本机套接字上提供站点的仿真设备", "serve a site's simulated equipment on sockets here"),
+        Text("在本机套接字上提供站点的仿真设备", "a site's simulated equipment on sockets here"),
     ),
     "run": ("edge.cli.run", "run", Text("运行控制器", "run the controller")),
     "watch": (

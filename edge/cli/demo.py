@@ -93,7 +93,10 @@ async def _play(stage: Stage, limit: float) -> int:
 
     spoken = language()
     async with stage, asyncio.TaskGroup() as group:
-        around = [group.create_task(stage.equipment.run()), group.create_task(stage.subscriber.run())]
+        around = [
+            group.create_task(stage.equipment.run()),
+            group.create_task(stage.subscriber.run()),
+        ]
         client = await stage.ready(_waiting())
         model = await asyncio.to_thread(client.get, "model")
         play = Play(stage, client, model, spoken, lambda text: click.echo(f"- {text}"), steps())
@@ -111,7 +114,10 @@ async def _play(stage: Stage, limit: float) -> int:
 async def _show(stage: Stage, limit: float | None) -> int:
     """The live screen; everything around it runs beside it."""
     async with stage, asyncio.TaskGroup() as group:
-        around = [group.create_task(stage.equipment.run()), group.create_task(stage.subscriber.run())]
+        around = [
+            group.create_task(stage.equipment.run()),
+            group.create_task(stage.subscriber.run()),
+        ]
         client = await stage.ready(_waiting())
         model = await asyncio.to_thread(client.get, "model")
         ended = await _screen(stage, client, model, limit)

@@ -10,6 +10,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,15 +68,15 @@ cannot be simulated, 78 the site or its plant.yaml is wrong
 @click.argument("site", type=click.Path(path_type=Path))
 @option("--plant", type=click.Path(path_type=Path, dir_okay=False, exists=True), metavar="FILE",
         text=Text("设备背后的模型, 缺省为站点旁的 plant.yaml",
-                  "what stands behind the devices; plant.yaml beside the site unless given"))  # fmt: skip
+                  "what stands behind the devices; plant.yaml beside the site"))  # fmt: skip
 @option("--noise", type=click.FloatRange(0), default=1.0, metavar="N",
-        text=Text("传感器噪声: 0 无, 1 如实际", "of sensors: 0 none, 1 as real ones have"))  # fmt: skip
+        text=Text("传感器噪声: 0 无, 1 如实际", "of sensors: 0 none, 1 as real"))  # fmt: skip
 @option("--seed", type=int, default=1, metavar="N", text=Text("噪声的种子", "seed of the noise"))
 @option("--fault", "faults", multiple=True, metavar='"MODEL FAULT"',
         text=Text("一开始就有的故障", "a fault that is there from the start"))  # fmt: skip
 @option("--serial", type=click.Path(path_type=Path), metavar="LINK",
         text=Text("第一条 Modbus 总线的设备也放在伪终端上, 以此链接",
-                  "the first Modbus bus also on a pseudo-terminal, with this link to it"))  # fmt: skip
+                  "the first Modbus bus also on a terminal with this link"))  # fmt: skip
 def equipment(
     site: Path, plant: Path | None, noise: float, seed: int, faults: Sequence[str],
     serial: Path | None,
@@ -124,10 +125,8 @@ async def _serve(served: Equipment) -> None:
         for place in served.places():
             click.echo(place)
         sys.stdout.flush()
-        try:
+        with suppress(OSError, ValueError):  # no terminal and no pipe: nobody types
             loop.add_reader(0, read)
-        except (OSError, ValueError):
-            pass  # no terminal and no pipe: nobody types
         await ended.wait()
         running.cancel()
 

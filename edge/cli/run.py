@@ -46,7 +46,7 @@ Exit codes: 0 stopped as asked, 1 cannot start, 78 the configuration is wrong
         text=Text("计算一切, 不写任何设备", "compute everything, write nothing"))  # fmt: skip
 @option("--local", is_flag=True,
         text=Text("连接本机的仿真设备 (edge equipment), 不接触外部, 状态另存",
-                  "use this machine's `edge equipment`, reach nothing outside, keep apart"))  # fmt: skip
+                  "on `edge equipment` here; reach nothing outside"))  # fmt: skip
 @option("--socket", type=click.Path(path_type=Path), metavar="PATH",
         text=Text("本地 API 的套接字", "the local API's socket"))  # fmt: skip
 @option("--record", type=click.Path(path_type=Path), metavar="FILE",

@@ -64,7 +64,7 @@ class Machine:
     of the acceptance scenarios instead of its own temperatures, hour by hour from the first step
     on; after the twelfth it stays at the last.
 
-    Faults: `worn` (wears by `wear_rate` K/h), `spike` (the transmitter shows 95 °C as long as it lasts).
+    Faults: `worn` (wears by `wear_rate` K/h), `spike` (the transmitter shows 95 °C meanwhile).
     """
 
     dt = 1.0

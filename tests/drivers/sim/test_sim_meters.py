@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def test_small_flows_come_in_single_pulses() -> None:
     """§3.7: with 10 L/pulse a flow of 5 L/h stands for two hours between two readings."""
     meter = Meter(0.005)
     seen = [run(meter, 900)["total"] for _ in range(17)]
-    assert [round(b - a, 6) for a, b in zip(seen, seen[1:], strict=False)].count(0.01) == 2
+    assert [round(b - a, 6) for a, b in itertools.pairwise(seen)].count(0.01) == 2
     assert seen[-1] == pytest.approx(0.02)
 
 
@@ -128,7 +129,8 @@ def test_lamps_that_are_out_are_missed(model: type[Lobby | Garage | Outdoor], po
     [
         "booster, pumps: 0", "booster, head: -1", "zones, zones: 0", "zones, stroke: 0",
         "zones, opening: 101", "sump, area: 0", "tower, cells: 0", "irrigation, soil: 120",
-        "garage, clean: 2", "outdoor, l70: 0", "lobby, level: -1", "meter, pulse: 0", "io, channels: 0",
+        "garage, clean: 2", "outdoor, l70: 0", "lobby, level: -1", "meter, pulse: 0",
+        "io, channels: 0",
     ],
 )  # fmt: skip
 def test_what_a_plant_cannot_be_is_refused(options: str, tmp_path: Path) -> None:
