@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -97,14 +98,14 @@ def equipment(
         asyncio.run(_serve(served))
     except Unusable as unusable:
         raise Failed(unusable.text, UNREACHABLE) from None
-    except KeyboardInterrupt:
-        return OK
     return OK
 
 
 async def _serve(served: Equipment) -> None:
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
     typed = bytearray()
 
     def read() -> None:
