@@ -207,9 +207,9 @@ def _reset(client: Client) -> Text:
 def _keys(stage: Stage) -> Text:
     """The last line: each key with its fault, those that are on marked."""
     marks = {key: "*" if stage.switches[name].on else " " for key, name in KEYS.items()}
-    zh = " ".join(f"{key}{marks[key]}{SHORT[name].zh}" for key, name in KEYS.items())
-    en = " ".join(f"{key}{marks[key]}{SHORT[name].en}" for key, name in KEYS.items())
-    return Text(f"{zh} c远程 a确认 r复位 l EN q退出", f"{en} c cmd a ack r reset l 中文 q quit")
+    zh = "".join(f"{marks[key]}{key}{SHORT[name].zh}" for key, name in KEYS.items())
+    en = "".join(f"{marks[key]}{key}{SHORT[name].en}" for key, name in KEYS.items())
+    return Text(f"{zh} c远程 a确认 r复位 l EN q", f"{en} c cmd a ack r reset l 中文 q")
 
 
 def _waiting() -> Callable[[float], None]:

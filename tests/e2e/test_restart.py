@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 ROOT = "edge/garden-court/main"
 MOST = 2.0  # % that an output may move
-PANEL = ("io.relay1", "io.relay2", "io.relay3")  # the beacon flashes
+PANEL = ("panel.relay1", "panel.relay2", "panel.relay3")  # the beacon flashes
 ACKNOWLEDGE = 2
 
 
@@ -134,8 +134,8 @@ def test_killed_beside_running_equipment(stage: Stage) -> None:
     for _ in range(2):
         recorder = _restarted(stage, stage.controller.kill, but=PANEL)
         print(f"{len(recorder.seen)} samples")
-        assert {sample["io.relay2"] for sample in recorder.seen} == {0.0}, "the buzzer"
-        assert {sample["io.relay1"] for sample in recorder.seen} == {1.0}, "the beacon"
+        assert {sample["panel.relay2"] for sample in recorder.seen} == {0.0}, "the buzzer"
+        assert {sample["panel.relay1"] for sample in recorder.seen} == {1.0}, "the beacon"
         assert _states(stage.controller) == {"HYDRANT_P_LOW": "ACKED"}
         hold = stage.controller.api().get("snapshot")["holds"]["v3.position"]
         assert (hold["value"], hold["slot"], hold["by"]) == (74.0, 8, "zhangsan")

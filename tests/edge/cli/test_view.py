@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from edge.cli import demo
 from edge.cli.view import Scene, draw
 from edge.hmi.feed import Feed
 from edge.text import Language, Text
 from tests.edge.conftest import POINTS, WALL, FakeView
+
+if TYPE_CHECKING:
+    from edge.cli.stage import Stage
 
 KEYS = Text("q 退出", "q quit")
 
@@ -187,3 +192,13 @@ def test_a_telephone_shows_names_values_and_ages() -> None:
 
     assert any(line.startswith("v3.position") for line in lines)
     assert not any("给定" in line for line in lines)
+
+
+def test_the_keys_of_the_demo_fit_the_narrowest_screen() -> None:
+    """With every fault on, in both languages, within 80 places; `q` is still there."""
+    switches = {name: SimpleNamespace(on=True) for name in demo.KEYS.values()}
+    keys = demo._keys(cast("Stage", SimpleNamespace(switches=switches)))
+    for text in (keys.zh, keys.en):
+        assert cell_len(f" {text}") <= 80
+        assert text.endswith(" q")
+        assert all(f"*{key}" in text for key in demo.KEYS)
