@@ -1,4 +1,4 @@
-"""`edge equipment` and `edge run --local`: a sample site tried on one machine, as a technician would.
+"""`edge equipment` and `edge run --local`: a sample site tried on one machine by a technician.
 
 Two processes that share nothing but the site's files and the addresses of this machine.
 """

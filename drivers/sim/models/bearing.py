@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from math import exp
 from typing import Literal
 
-from drivers.sim.models.model import NotNegative, Positive, Share
+from drivers.sim.models.model import NotNegative, Percent, Positive
 
 RISE = 22.0  # K above ambient at full load
 WARM_UP = 1800.0  # s
@@ -24,7 +24,7 @@ SPIKE = 95.0  # °C
 # residual grows by 0.9 K/h under changing weather, with a spike in hour 5, at 80 % of full load.
 BOOK_AMBIENT = (26.0, 26.5, 27.0, 27.5, 28.0, 28.5, 29.0, 29.0, 28.5, 28.0, 27.5, 27.0)
 BOOK_TEMPERATURE = (44.7, 45.8, 47.4, 49.1, 50.1, SPIKE, 52.7, 54.0, 54.3, 54.6, 55.3, 55.4)
-BOOK_LOAD = 0.80
+BOOK_LOAD = 80.0
 
 
 class Bearing:
@@ -56,7 +56,7 @@ class Bearing:
 
 
 class Machine:
-    """A machine on one bearing that turns while `run` is 1, under `load` (share of full power) in
+    """A machine on one bearing that turns while `run` is 1, under `load` (% of full power) in
     air of `ambient` °C that becomes warmer by `drift` K/h. It begins run in, as after a long day.
 
     `velocity` is what a new bearing vibrates, mm/s r.m.s.; a start shakes four times as much, and
@@ -73,7 +73,7 @@ class Machine:
     noise: Mapping[str, float] = {"temperature": 0.1, "ambient": 0.1, "velocity": 0.05}
 
     def __init__(
-        self, ambient: float = 26.0, load: Share = BOOK_LOAD,
+        self, ambient: float = 26.0, load: Percent = BOOK_LOAD,
         drift: float = 0.0, rise: NotNegative = RISE, gamma: Positive = 1.0,
         warm_up: Positive = WARM_UP, wear_rate: NotNegative = WEAR_RATE,
         velocity: NotNegative = VELOCITY, play: Literal["", "book"] = "",
@@ -82,7 +82,7 @@ class Machine:
         self.bearing = Bearing(
             ambient, rise=rise, gamma=gamma, warm_up=warm_up, wear_rate=wear_rate
         )  # fmt: skip
-        self.bearing.temperature = self.bearing.settled(ambient, load)
+        self.bearing.temperature = self.bearing.settled(ambient, load / 100)
         self.book = play == "book"
         self.seconds, self.turns = 0.0, 3600.0  # since the first step; since the start
         self.active: set[str] = set()
@@ -93,11 +93,11 @@ class Machine:
         self.seconds += dt
         self.ambient += self.drift / 3600 * dt
         self.turns = self.turns + dt if self.commands["run"] else 0.0
-        load = self.load if self.turns else 0.0
-        self.bearing.step(dt, self.ambient, load, "worn" in self.active)
+        share = self.load / 100 if self.turns else 0.0
+        self.bearing.step(dt, self.ambient, share, "worn" in self.active)
 
     def readings(self) -> dict[str, float]:
-        """Temperatures in °C, load as a share, velocity in mm/s; `wear` in K no sensor shows."""
+        """Temperatures in °C, load in %, velocity in mm/s; `wear` in K no sensor shows."""
         ambient, temperature = self.ambient, self.bearing.temperature
         if self.book:
             hour = min(int(self.seconds / 3600), len(BOOK_AMBIENT) - 1)

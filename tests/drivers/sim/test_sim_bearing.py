@@ -31,7 +31,7 @@ def hours(machine: Machine, count: int, noise: float = 0.0) -> Iterator[dict[str
 
 
 def residual(seen: dict[str, float], rise: float = RISE, gamma: float = 1.0) -> float:
-    return seen["temperature"] - seen["ambient"] - rise * seen["load"] ** gamma
+    return seen["temperature"] - seen["ambient"] - rise * (seen["load"] / 100) ** gamma
 
 
 def theil_sen(values: list[float]) -> float:
@@ -44,7 +44,7 @@ def test_the_book_is_played_as_hourly_medians() -> None:
     seen = list(hours(Machine(play="book"), 14))
     assert [s["ambient"] for s in seen[:12]] == list(BOOK_AMBIENT)
     assert [s["temperature"] for s in seen[:12]] == list(BOOK_TEMPERATURE)
-    assert {s["load"] for s in seen} == {0.80}
+    assert {s["load"] for s in seen} == {80.0}
     assert [residual(s) for s in seen[:12]] == pytest.approx(RESIDUALS)
     assert BOOK_TEMPERATURE[5] == 95.0
     assert seen[13] == seen[11]
@@ -93,10 +93,10 @@ def test_the_residual_of_a_healthy_bearing_is_nothing(
     load: float, rise: float, gamma: float
 ) -> None:
     """T - T_amb - ΔT_ref·load^γ, at each load and for each bearing, once it is warm."""
-    machine = Machine(load=load, rise=rise, gamma=gamma)
+    machine = Machine(load=100 * load, rise=rise, gamma=gamma)
     (_, later) = hours(machine, 2)
     assert residual(later, rise, gamma) == pytest.approx(0, abs=1e-9)
-    machine.load = 1.0
+    machine.load = 100.0
     for _ in range(round(machine.bearing.warm_up / machine.dt)):
         machine.step(machine.dt)
     share = residual(machine.readings(), rise, gamma) / (rise * (load**gamma - 1))
@@ -128,10 +128,10 @@ def test_a_spike_is_the_transmitters() -> None:
     machine.active.add("spike")
     assert machine.readings()["temperature"] == 95.0
     machine.active.clear()
-    assert machine.readings()["temperature"] == before == 26 + RISE * BOOK_LOAD
+    assert machine.readings()["temperature"] == before == 26 + RISE * BOOK_LOAD / 100
 
 
-@pytest.mark.parametrize("option", ["play: books", "load: 1.2", "warm_up: 0", "gamma: -1"])
+@pytest.mark.parametrize("option", ["play: books", "load: 120", "warm_up: 0", "gamma: -1"])
 def test_a_wrong_option_is_refused_with_its_place(option: str, tmp_path: Path) -> None:
     """In the plant's file, in both languages."""
     line = f"  fan: {{model: bearing, ambient: 20, {option}}}"

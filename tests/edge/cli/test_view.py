@@ -168,6 +168,17 @@ def test_what_needs_an_eye_comes_first() -> None:
     assert order == ["booster.pressure", "lobby.lux", "booster.p1.run", "v3.position"]
 
 
+def test_what_a_protection_drives_comes_before_what_controls_itself() -> None:
+    """A fan that its guard has stopped stands above the pumps that run as they should."""
+    view = FakeView()
+    view.outputs["v3.position"] |= {"slot": 5, "by": "guard"}
+
+    lines = screen(scene(view), 80, 30)
+    order = [line.split()[0] for line in lines if line.startswith(tuple(p[0] for p in POINTS))]
+
+    assert order.index("v3.position") < order.index("booster.p1.run")
+
+
 def test_points_that_do_not_fit_can_be_scrolled_to() -> None:
     """The title counts them; scrolling past the end shows the last page."""
     view = FakeView(MANY)
