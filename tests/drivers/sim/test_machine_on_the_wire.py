@@ -41,7 +41,7 @@ devices:
 PLANT = """
 models:
   fan:   {model: bearing, BEARING}
-  water: {model: meter, rate: 6, rollover: 42949672.96, total: 42949670}
+  water: {model: meter, rate: 6, rollover: 42949672.96, total: 42949660}
 devices:
   pump:  {model: fan, points: {bearing: temperature}}
   water: {model: water, points: {volume: total}}
@@ -102,8 +102,8 @@ def test_wear_arrives_over_the_wire(tmp_path: Path) -> None:
 
 
 def test_a_register_of_32_bits_rolls_over_on_the_wire(tmp_path: Path) -> None:
-    """The first hour ends beyond the last number: what passed is the difference modulo it."""
-    seen = hours(tmp_path, "play: book", 3)
-    first, later = seen[0]["water.volume"], seen[2]["water.volume"]
+    """In the third hour it passes its last number: what passed is the difference modulo it."""
+    seen = hours(tmp_path, "play: book", 4)
+    first, later = seen[1]["water.volume"], seen[3]["water.volume"]
     assert later < first
     assert (later - first) % (2**32 * 0.01) == pytest.approx(12.0, abs=0.02)
