@@ -150,12 +150,9 @@ def obey(served: Equipment, line: str) -> Text | None:
                 return NO_DEVICE.format(device=device)
             return None
         case ["faults"]:
-            lines = (
-                f"{model}: {' '.join(sorted(served.rig.models[model].faults))}"
-                for model in served.rig.models
-            )
-            listed = "\n".join(lines)
-            return Text(listed, listed)
+            own = {name: " ".join(sorted(m.faults)) for name, m in served.rig.models.items()}
+            listed = "\n".join(f"{name}: {faults}" for name, faults in own.items() if faults)
+            return Text(f"{listed}\n{SENSORS.zh}", f"{listed}\n{SENSORS.en}")
     return NO_WORD.format(line=line.strip())
 
 
@@ -165,6 +162,10 @@ def _wall() -> float:
     return Clock().wall()
 
 
+SENSORS = Text(
+    "每个模型的传感器: sensor_bad:变量, sensor_jump:变量",
+    "sensors of each model: sensor_bad:VARIABLE, sensor_jump:VARIABLE",
+)
 NO_FAULT = Text(
     "没有故障 {model} {name}; 键入 faults 列出全部", "no fault {model} {name}; `faults` lists them"
 )

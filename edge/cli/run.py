@@ -63,11 +63,13 @@ def run(
 
     loaded = load(site)
     if local:
+        from edge.hmi.socket import place
         from edge.proof.local import local as on_this_machine
         from edge.store.state import locate
 
         loaded = on_this_machine(loaded)
         state = state or locate(f"{loaded.id}-local", None)
+        socket = socket or place(f"{loaded.id}-local")
     if "EDGE_LANG" in os.environ or sys.stderr.isatty():  # a person reads: in his language
         loaded = dataclasses.replace(loaded, language=language())
     set_up()

@@ -63,8 +63,7 @@ class Stage:
 
     def __init__(self, *, visible: bool) -> None:
         self.site = demo_site()
-        hours = {"lobby": {"minute": MORNING}, "garage": {"minute": QUIET}}
-        found = load_setting(self.site, MORNING, equipment=hours)
+        found = load_setting(self.site, MORNING, equipment={"garage": {"minute": QUIET}})
         found.field.rig.noise = 1.0
         self.equipment = Equipment(found.field, local(found.site).buses)
         self.broker = Broker(BROKER_PORT)
