@@ -11,6 +11,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
+from errno import EACCES
 from functools import partial
 from math import isnan
 from pathlib import Path
@@ -19,8 +20,8 @@ from typing import Any, Final
 from drivers.sim.field import Field
 from drivers.sim.local import Bus
 from drivers.sim.registers import Kind, Register, Unit
-from drivers.sim.serve_bacnet import SERVED, BacnetDevice, ObjectSpec
-from drivers.sim.serve_modbus import ModbusServer
+from drivers.sim.serve_bacnet import SERVED, BacnetDevice, Faults, ObjectSpec
+from drivers.sim.serve_modbus import ModbusServer, Wire
 from drivers.sim.serve_rtu import SerialLine
 from edge.driver import FieldDevice, FieldPoint
 from edge.errors import LinkDown, Unusable
@@ -58,13 +59,18 @@ class Equipment:
                 self.bacnet |= {d.id: _bacnet(d, field) for d in bus.devices}
         for address, served in units.items():
             self._serve(address, served)
+        if not units and not self.bacnet:
+            raise Unusable(_NOTHING)
         if serial is not None:
             if not self.modbus:
                 raise Unusable(_NO_UNITS)
             self.lines.append(SerialLine(next(iter(self.modbus.values())), serial))
         for bus in buses:
             for device in bus.devices:
-                self._silence[device.id] = self._silencer(bus, device)
+                if bus.kind.name == "modbus":
+                    server = self.modbus[bus.config.serial or bus.config.tcp]
+                    self._silence[device.id] = _silencer(server.wire[device.config.unit])
+        self._silence |= {id: _silencer(d.faults) for id, d in self.bacnet.items()}
 
     def _serve(self, address: str, units: dict[int, Unit]) -> None:
         if address.startswith("/"):
@@ -76,14 +82,6 @@ class Equipment:
                 host, port = address, "502"
             server = ModbusServer(units, host.strip("[]"), int(port), before=self._catch_up)
         self.modbus[address] = server
-
-    def _silencer(self, bus: Bus, device: FieldDevice) -> Callable[[bool], None]:
-        if bus.kind.name == "modbus":
-            server = self.modbus[bus.config.serial or bus.config.tcp]
-            return partial(setattr, server.wire[device.config.unit], "silent")
-        if bus.kind.name == "bacnet":
-            return partial(setattr, self.bacnet[device.id].faults, "silent")
-        return lambda silent: None
 
     async def __aenter__(self) -> Equipment:
         """Listen everywhere; `Unusable` when an address is taken or a link cannot be made."""
@@ -132,6 +130,10 @@ class Equipment:
 
     def _catch_up(self) -> None:
         self.rig.advance_to(asyncio.get_running_loop().time())
+
+
+def _silencer(wire: Wire | Faults) -> Callable[[bool], None]:
+    return partial(setattr, wire, "silent")
 
 
 def _unit(device: FieldDevice, field: Field) -> Unit:
@@ -232,6 +234,11 @@ def _refused(error: OSError) -> Text:
         return Text(
             f"无法建立串口链接 {link} ({reason})", f"the link {link} cannot be made ({reason})"
         )
+    if error.errno == EACCES:
+        return Text(
+            f"无法监听: {error.strerror}; 1024 以下的端口需要管理员权限",
+            f"cannot listen: {error.strerror}; ports below 1024 are the administrator's",
+        )
     return Text(
         f"无法监听: {error.strerror}; 请停止占用该端口的程序",
         f"cannot listen: {error.strerror}; stop what uses this port",
@@ -241,6 +248,10 @@ def _refused(error: OSError) -> Text:
 _SHARED = Text(
     "设备 {device} 与另一设备在同一地址使用同一站号 {unit}, 无法同时仿真",
     "device {device} shares address and unit {unit} with another: one of the two can be simulated",
+)
+_NOTHING = Text(
+    "站点没有可在套接字上提供的设备 (driver: sim 在控制器进程内运行)",
+    "no device to put on a socket (those of `driver: sim` are in the controller's own process)",
 )
 _NO_UNITS = Text(
     "站点没有 Modbus 设备, 串口上没有可放置的单元", "no Modbus devices to put on a serial line"

@@ -165,7 +165,7 @@ class Unit:
         """Write coils, all or none."""
         found = [self._writable("coil", address + i) for i in range(len(values))]
         for register, value in zip(found, values, strict=True):
-            self._write(register.variable, float(value))
+            self._write(register.variable, register.of_word(int(value)))
 
     def put_words(self, address: int, wire: bytes) -> None:
         """Write holding registers, all or none; a value must be written whole. Of a word of bits
@@ -209,7 +209,7 @@ def bits_of(values: Iterable[tuple[Register, float]], address: int, count: int) 
     """Coils or discrete inputs as Modbus packs them: the first in the lowest bit."""
     packed = 0
     for register, value in values:
-        packed |= int(value > 0) << (register.address - address)
+        packed |= register.word(value) << (register.address - address)
     return packed.to_bytes((count + 7) // 8, "little")
 
 

@@ -35,7 +35,7 @@ def lines(site: str) -> Path:
     folder = Path(tempfile.gettempdir()) / f"edge-local-{os.getuid()}" / site
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.parent.stat().st_uid != os.getuid():
+        if folder.parent.is_symlink() or folder.parent.stat().st_uid != os.getuid():
             raise PermissionError(1, "", str(folder.parent))
     except OSError as error:
         raise Unusable(_NO_FOLDER.format(folder=folder, reason=error.strerror)) from error

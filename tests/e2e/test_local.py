@@ -132,6 +132,7 @@ def test_wrong_words_are_refused(tmp_path: Path) -> None:
     cases = (
         (["residential", "--fault", "supply pump_tripp:1"], 2, "no fault supply pump_tripp:1"),
         (["first-device"], 78, "nothing is simulated"),
+        (["../drivers/sim/sample.yaml"], 69, "no device to put on a socket"),
         (["cooling-tower", "--plant", str(plant)], 78, 'no model "towr"'),
     )
     for (site, *words), code, sentence in cases:

@@ -156,9 +156,8 @@ def test_every_sensor_with_noise_is_one_that_there_is() -> None:
 def test_the_readme_lists_every_model_with_every_fault() -> None:
     """By the names that a plant file and a scenario use."""
     readme = (Path(__file__).parents[3] / "drivers" / "sim" / "README.md").read_text()
-    rows = {
-        line.split("|")[1].strip(): line for line in readme.splitlines() if line.startswith("| ")
-    }
+    table = readme.partition("| model | faults |")[2].partition("\n\n")[0].splitlines()
+    rows = {line.split("|")[1].strip(): line for line in table if line.startswith("| ")}
     for name, make in MODELS.items():
         model = make()
         kinds = {fault.partition(":")[0] for fault in model.faults}
