@@ -77,8 +77,8 @@ class Equipment:
             server = ModbusServer(units, before=self._catch_up)
             self.lines.append(SerialLine(server, Path(address)))
         else:
-            host, _, port = address.rpartition(":")
-            if not host:
+            host, colon, port = address.rpartition(":")
+            if not colon or "]" in port:  # no port is given
                 host, port = address, "502"
             server = ModbusServer(units, host.strip("[]"), int(port), before=self._catch_up)
         self.modbus[address] = server

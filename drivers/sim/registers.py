@@ -42,7 +42,7 @@ class Register:
     raw = (value - `offset`) / `scale`. `order` is given by the bytes on the wire ("CDAB"). `bit`
     picks `length` bits, from it upwards, of a 16-bit word which several registers share.
     `writable` bounds the value, None for read only. `absent` is the raw value shown when the sensor
-    is bad (floats show NaN).
+    is bad, all ones unless given (floats show NaN).
     """
 
     variable: str
@@ -53,7 +53,7 @@ class Register:
     scale: float = 1.0
     bit: int | None = None
     writable: tuple[float, float] | None = None
-    absent: int = 0xFFFF
+    absent: int = -1
     offset: float = 0.0
     length: int = 1
 

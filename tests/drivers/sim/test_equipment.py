@@ -7,7 +7,7 @@ import asyncio
 import math
 import shutil
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import partial
@@ -23,7 +23,7 @@ from drivers.modbus.codec import Cell, decode_one
 from drivers.modbus.config import DeviceConfig, PointConfig
 from drivers.sim.equipment import STEP, Equipment, _register
 from drivers.sim.local import FIRST_TCP, at_home, localised
-from drivers.sim.registers import Unit, words_of
+from drivers.sim.registers import Unit, bits_of, words_of
 from edge.bus.host import BusHost
 from edge.driver import Driver, FieldPoint, Write
 from edge.errors import DeviceTimeout, Unusable
@@ -36,7 +36,7 @@ from tests.support.plant import free_udp_port
 
 CONFIG = Path(edge.__file__).resolve().parents[1] / "config"
 SITES = sorted(path.parent.name for path in CONFIG.glob("*/plant.yaml"))
-BOOSTER, VALVES, METERS, PANEL, FIRE = 1, (11, 12, 13), (21, 22, 23), 31, 41
+BOOSTER, VALVES, METERS, FIRE = 1, (11, 12, 13), (21, 22, 23), 41
 
 
 def on_free_ports(name: str, tmp_path: Path) -> tuple[Setting, tuple[Bus, ...]]:
@@ -187,37 +187,49 @@ def test_scale_and_offset_of_a_point_are_undone() -> None:
     assert register.writable is None
 
 
-def manuals() -> Iterator[tuple[str, int, tuple[Any, ...], Mapping[str, str]]]:
-    """The maps of the demo's units as their manuals would have them, with their variables."""
-    yield "supply", BOOSTER, maps.booster_map(), {}
-    for i, (valve, meter) in enumerate(zip(VALVES, METERS, strict=True), 1):
-        yield "zones", valve, maps.valve_map(i), {}
-        yield "zones", meter, maps.meter_map(f"z{i}"), {}
-    yield "panel", PANEL, maps.io_map(), {}
-    yield "hydrant", FIRE, maps.FIRE_MAP, {}
-    yield "sump", 51, maps.sump_map(), {}
-    yield "garage", 52, maps.GARAGE_MAP, {}
+MANUALS: tuple[tuple[str, str, int, tuple[Any, ...]], ...] = (
+    ("demo", "supply", BOOSTER, maps.booster_map()),
+    *(("demo", "zones", 10 + i, maps.valve_map(i)) for i in (1, 2, 3)),
+    *(("demo", "zones", 20 + i, maps.meter_map(f"z{i}")) for i in (1, 2, 3)),
+    ("demo", "zones", 20, maps.meter_map("header")),
+    ("demo", "panel", 31, maps.io_map()),
+    ("demo", "hydrant", FIRE, maps.FIRE_MAP),
+    ("demo", "sump", 51, maps.sump_map()),
+    ("demo", "garage", 52, maps.GARAGE_MAP),
+    ("demo", "tower", 61, maps.tower_map()),
+    ("residential", "yard", 53, maps.YARD_MAP),
+    ("irrigation", "irrigation", 1, maps.BED_MAP),
+    ("irrigation", "irrigation", 2, maps.WEATHER_MAP),
+)
 
 
-@pytest.mark.parametrize(("model", "unit", "registers", "_"), list(manuals()))
+@pytest.mark.parametrize(
+    ("site", "model", "unit", "registers"), MANUALS, ids=[f"{m[0]}-{m[2]}" for m in MANUALS]
+)
+@pytest.mark.parametrize("broken", [False, True])
 def test_the_profiles_lead_to_the_maps_of_the_manuals(
-    model: str, unit: int, registers: tuple[Any, ...], _: Any, tmp_path: Path
+    site: str, model: str, unit: int, registers: tuple[Any, ...], broken: bool, tmp_path: Path
 ) -> None:
-    """Byte by byte: what a unit serves by its profile is what its manual says, written apart."""
-    found, buses = on_free_ports("demo", tmp_path)
-    (server,) = Equipment(found.field, buses).modbus.values()
-    found.field.rig.advance_to(0.0)
-    found.field.rig.advance_to(30.0)
-    by_manual = Unit(registers, partial(found.field.rig.read, model), lambda *_: None)
-    served = server.units[unit]
+    """Byte by byte: what a unit serves by its profile is what its manual says, written apart; with
+    every sensor that a register shows broken, too."""
+    found, buses = on_free_ports(site, tmp_path)
+    rig = found.field.rig
+    served = next(
+        server.units[unit]
+        for server in Equipment(found.field, buses).modbus.values()
+        if unit in server.units
+    )
+    rig.advance_to(0.0)
+    rig.advance_to(30.0)
+    for register in registers if broken else ():
+        if register.bit is None and register.variable not in rig.models[model].commands:
+            rig.start(model, f"sensor_bad:{register.variable}")
+    by_manual = Unit(registers, partial(rig.read, model), lambda *_: None)
     for register in registers:
-        if register.table in ("input", "holding"):
-            ask = (register.table, register.address, register.words)
-            wire = words_of(by_manual.values(*ask), *ask[1:])
-            assert words_of(served.values(*ask), *ask[1:]) == wire, register.variable
-        else:
-            (there,) = served.values(register.table, register.address, 1)
-            assert (there[1] > 0) == (found.field.rig.read(model, register.variable) > 0)
+        ask = (register.table, register.address, register.words)
+        shown = bits_of if register.table in ("coil", "discrete") else words_of
+        wire = shown(by_manual.values(*ask), *ask[1:])
+        assert shown(served.values(*ask), *ask[1:]) == wire, register.variable
 
 
 def test_the_plant_starts_in_balance(tmp_path: Path) -> None:
@@ -453,3 +465,23 @@ def _refused(equipment: Equipment, named: str) -> None:
     assert named in caught.value.text.zh
     assert named in caught.value.text.en
     assert caught.value.text.zh != caught.value.text.en
+
+
+@pytest.mark.parametrize(
+    ("tcp", "where"),
+    [
+        ("127.0.0.1", ("127.0.0.1", 502)), ("127.0.0.1:1502", ("127.0.0.1", 1502)),
+        ("[::1]", ("::1", 502)), ("[::1]:1502", ("::1", 1502)), ("localhost", ("localhost", 502)),
+    ],
+)  # fmt: skip
+def test_an_address_at_home_is_listened_on_as_it_is_written(
+    tcp: str, where: tuple[str, int], tmp_path: Path
+) -> None:
+    """With the standard port where none is given."""
+    path = tmp_path / "site.yaml"
+    path.write_text(SITE.replace("192.168.1.5", f'"{tcp}"').replace("UNIT", "2").replace(
+        "OBJECT", "analog-input,1"
+    ))  # fmt: skip
+    found = setting(path, DRIVERS)
+    server = Equipment(found.field, localised(found.site.buses, tmp_path)).modbus[tcp]
+    assert (server.host, server.port) == where
