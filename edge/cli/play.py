@@ -191,7 +191,7 @@ def pressure_returns() -> Check:
 
 
 def stopped_at_once(world: World) -> str | None:
-    """From when the switch was seen to when the device took the stop, as the controller dates it."""
+    """From when the switch was seen to when the device took the stop, by the controller."""
     seen: dict[str, float] = {}
     for message in world.heard:
         if message.topic == f"{ROOT}/d/ct":
