@@ -26,15 +26,17 @@ class Wire:
     `silent` never answers; `delay` seconds pass before each answer, and requests behind it wait,
     as in a gateway; `drop` closes the connection instead of answering; `exception` answers every
     request with this code (0: none). `answer` spoils the frame: `transaction`, `unit`, `function`
-    give another one than asked, `short` a value less, `garbage` no Modbus at all. `bytewise` sends
-    byte by byte.
+    give another one than asked, `short` a value less, `words` the two registers of each pair in
+    each other's place, `garbage` no Modbus at all. `bytewise` sends byte by byte.
     """
 
     silent: bool = False
     delay: float = 0.0
     drop: bool = False
     exception: int = 0
-    answer: Literal["right", "transaction", "unit", "function", "short", "garbage"] = "right"
+    answer: Literal["right", "transaction", "unit", "function", "short", "words", "garbage"] = (
+        "right"
+    )
     bytewise: bool = False
 
 
@@ -117,7 +119,8 @@ class ModbusServer:
         self._before()
         if wire.exception:
             return Reply(bytes([pdu[0] | 0x80, wire.exception]), wire)
-        return Reply(answer(self.units[unit], pdu), wire)
+        right = answer(self.units[unit], pdu)
+        return Reply(swapped(right) if wire.answer == "words" else right, wire)
 
     async def _answer(
         self, writer: asyncio.StreamWriter, transaction: int, unit: int, pdu: bytes
@@ -139,6 +142,15 @@ class ModbusServer:
             writer.write(frame)
             await writer.drain()
         return True
+
+
+def swapped(reply: bytes) -> bytes:
+    """An answer with registers whose word order somebody has changed at the device."""
+    if reply[0] not in (3, 4):
+        return reply
+    words = [reply[i : i + 2] for i in range(2, len(reply), 2)]
+    pairs = [words[i : i + 2][::-1] for i in range(0, len(words), 2)]
+    return reply[:2] + b"".join(word for pair in pairs for word in pair)
 
 
 def spoil(answer: str, transaction: int, unit: int, reply: bytes) -> bytes:

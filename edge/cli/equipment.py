@@ -163,8 +163,8 @@ def _wall() -> float:
 
 
 SENSORS = Text(
-    "每个模型的传感器: sensor_bad:变量, sensor_jump:变量",
-    "sensors of each model: sensor_bad:VARIABLE, sensor_jump:VARIABLE",
+    "每个模型的传感器: sensor_bad:变量, sensor_jump:变量, sensor_frozen:变量",
+    "sensors of each model: sensor_bad:VARIABLE, sensor_jump:VARIABLE, sensor_frozen:VARIABLE",
 )
 NO_FAULT = Text(
     "没有故障 {model} {name}; 键入 faults 列出全部", "no fault {model} {name}; `faults` lists them"

@@ -309,6 +309,7 @@ RIGHT = bytes.fromhex("0005 0000 0007 07 03 04 0064 00c8".replace(" ", ""))
         ({"answer": "unit"}, RIGHT[:6] + b"\x08" + RIGHT[7:]),
         ({"answer": "function"}, RIGHT[:7] + b"\x04" + RIGHT[8:]),
         ({"answer": "short"}, bytes.fromhex("00050000000507030200" + "64")),
+        ({"answer": "words"}, RIGHT[:9] + bytes.fromhex("00c80064")),
         ({"answer": "garbage"}, b"\xde\xad\xbe\xef" * 8),
         ({"exception": 6}, bytes.fromhex("000500000003078306")),
         ({"silent": True}, b""),
