@@ -1,4 +1,4 @@
-"""Simulated equipment: the entry of the driver. The plant on real sockets is `plant.py`."""
+"""Simulated equipment: the entry of the driver. On real sockets it is `equipment.py`."""
 
 from drivers.sim.driver import SIM, Line, sim_kind
 

@@ -17,23 +17,22 @@ LONGEST: Final = 253  # bytes of a PDU
 _READS: Final[Mapping[int, Table]] = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
 _LAST_OBJECT: Final = {1: 2, 2: 127, 3: 255}  # of the basic, regular and extended identification
 _IDENTIFICATION: Final = 0x0E  # the one kind of function 43 that devices have
-Changes = list[tuple[str, float]]
 
 
-def answer(unit: Unit, pdu: bytes, changes: Changes) -> bytes:
-    """Carry out one request; appends to `changes` what its answer shows for the first time."""
+def answer(unit: Unit, pdu: bytes) -> bytes:
+    """Carry out one request."""
     try:
-        return _perform(unit, pdu, changes)
+        return _perform(unit, pdu)
     except (NoSuchAddress, KeyError):
         return bytes([pdu[0] | 0x80, ILLEGAL_ADDRESS])
     except (BadValue, ValueError, IndexError, struct.error):
         return bytes([pdu[0] | 0x80, ILLEGAL_VALUE])
 
 
-def _perform(unit: Unit, pdu: bytes, changes: Changes) -> bytes:
+def _perform(unit: Unit, pdu: bytes) -> bytes:
     function = pdu[0]
     if function in _READS:
-        return bytes([function]) + _read(unit, function, pdu[1:5], changes)
+        return bytes([function]) + _read(unit, function, pdu[1:5])
     if function == 5:
         address, value = struct.unpack(">HH", pdu[1:])
         if value not in (0x0000, 0xFF00):
@@ -54,20 +53,19 @@ def _perform(unit: Unit, pdu: bytes, changes: Changes) -> bytes:
         return pdu
     if function == 23:
         _write(unit, 16, pdu[5:])  # first, says the standard
-        return bytes([function]) + _read(unit, 3, pdu[1:5], changes)
+        return bytes([function]) + _read(unit, 3, pdu[1:5])
     if function == 43 and unit.identity:
         return pdu[:2] + _identification(unit.identity, pdu[1:])
     return bytes([function | 0x80, ILLEGAL_FUNCTION])
 
 
-def _read(unit: Unit, function: int, asked: bytes, changes: Changes) -> bytes:
+def _read(unit: Unit, function: int, asked: bytes) -> bytes:
     address, count = struct.unpack(">HH", asked)
     bits = function in (1, 2)
     if not 1 <= count <= (2000 if bits else 125):
         raise BadValue(count)
     values = unit.values(_READS[function], address, count)
     payload = (bits_of if bits else words_of)(values, address, count)
-    changes.extend(unit.changes(values))
     return bytes([len(payload)]) + payload
 
 

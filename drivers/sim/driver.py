@@ -1,6 +1,6 @@
 """The simulated driver: models of `drivers/sim/rig.py` in the controller's own process.
 
-Not a plant on the wire (that is `drivers/sim/plant.py`). Models are stepped up to the loop's time
+Not equipment on the wire (that is `equipment.py`). Models are stepped up to the loop's time
 whenever they are read or written, so under a virtual loop a day passes as fast as it computes.
 """
 

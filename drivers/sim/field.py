@@ -49,6 +49,13 @@ class Field:
             for name, kind in table.items()
         }
 
+    def value(self, point: str) -> float:
+        """What stands behind a point, in its unit; NaN for a broken sensor."""
+        cell = self.cells[point]
+        if not cell.model:
+            return cell.value
+        return self.rig.read(cell.model, cell.variable) * cell.scale + cell.offset
+
     def put(self, point: str, value: float) -> None:
         """Command what stands behind a point. KeyError, ValueError: it does not take that."""
         cell = self.cells[point]
@@ -81,10 +88,7 @@ class FieldDriver(InProcess):
 
     def value(self, device: FieldDevice, point: FieldPoint) -> float:
         """What the model or the cell shows."""
-        cell = self._field.cells[point.id]
-        if not cell.model:
-            return cell.value
-        return self._field.rig.read(cell.model, cell.variable) * cell.scale + cell.offset
+        return self._field.value(point.id)
 
     def command(self, device: FieldDevice, point: FieldPoint, value: float) -> None:
         """Where the device has priorities, NaN brings back what it rests at; else nothing."""

@@ -4,7 +4,7 @@
     connect: {zones.supply: supply.pressure, supply.draw: zones.flow}
     devices: {booster: supply, v3: {model: zones, points: {position: v3_command}}}
 
-Needs no controller: `Field` puts it behind a site's points in-process.
+Needs no controller: `Field` puts it behind a site's points in-process, `Equipment` on real sockets.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A simulated device's register map and its encoding, as a manual would give them.
 
 Shares nothing with `drivers/modbus`: a symmetric mistake in word order would hide otherwise. Used
-by `drivers/sim/serve_modbus.py`; the demo's maps are in `drivers/sim/maps.py`.
+by `serve_modbus.py`; which registers a site's devices have is `equipment.py`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ from math import isnan, nan
 from typing import Literal
 
 Table = Literal["coil", "discrete", "input", "holding"]
-Kind = Literal["bit", "u16", "i16", "u32", "i32", "f32", "u64", "f64"]
+Kind = Literal[
+    "bit", "u16", "i16", "u32", "i32", "f32", "u64", "i64", "f64", "bcd16", "bcd32", "mod10k"
+]  # fmt: skip
 
 # Natural (big-endian) layout of each kind; an order names the natural bytes in the order in which
 # they stand on the wire.
 _LAYOUT: Mapping[str, str] = {
-    "u16": ">H", "i16": ">h", "u32": ">I", "i32": ">i", "f32": ">f", "u64": ">Q", "f64": ">d",
+    "u16": ">H", "i16": ">h", "u32": ">I", "i32": ">i", "f32": ">f", "u64": ">Q", "i64": ">q",
+    "f64": ">d", "bcd16": ">H", "bcd32": ">I", "mod10k": ">I",
 }  # fmt: skip
 _LETTERS = "ABCDEFGH"
+_DIGITS = {"bcd16": 4, "bcd32": 8, "mod10k": 8}  # of what holds decimal digits
 
 
 class NoSuchAddress(Exception):
@@ -35,9 +39,10 @@ class BadValue(Exception):
 class Register:
     """One value in a map: `variable` of the equipment stands at wire address `address`.
 
-    raw = value / `scale`. `order` is given by the bytes on the wire ("CDAB"). `bit` picks one bit
-    of a 16-bit word which several registers share. `writable` bounds the value, None for read
-    only. `absent` is the raw value shown when the sensor is bad (floats show NaN).
+    raw = (value - `offset`) / `scale`. `order` is given by the bytes on the wire ("CDAB"). `bit`
+    picks `length` bits, from it upwards, of a 16-bit word which several registers share.
+    `writable` bounds the value, None for read only. `absent` is the raw value shown when the sensor
+    is bad, all ones unless given (floats show NaN).
     """
 
     variable: str
@@ -48,7 +53,9 @@ class Register:
     scale: float = 1.0
     bit: int | None = None
     writable: tuple[float, float] | None = None
-    absent: int = 0xFFFF
+    absent: int = -1
+    offset: float = 0.0
+    length: int = 1
 
     @property
     def words(self) -> int:
@@ -58,31 +65,55 @@ class Register:
     def encode(self, value: float) -> bytes:
         """The bytes on the wire; out of its range a number stays at the end of it."""
         layout = _LAYOUT[self.kind]
+        raw = (value - self.offset) / self.scale
         if self.kind in ("f32", "f64"):
-            natural = struct.pack(layout, value / self.scale)
+            natural = struct.pack(layout, raw)
         elif isnan(value):
-            natural = struct.pack(">Q", self.absent)[-struct.calcsize(layout) :]
+            natural = (self.absent & (1 << 64) - 1).to_bytes(8, "big")[-struct.calcsize(layout) :]
         else:
-            natural = struct.pack(layout, self._clamp(round(value / self.scale)))
+            natural = struct.pack(layout, self._packed(self._clamp(round(raw))))
         return bytes(natural[_LETTERS.index(letter)] for letter in self._order())
 
-    def on_wire(self, value: float) -> float:
-        """What a client makes of `value` once it is encoded; NaN where it is shown as absent."""
-        if self.kind == "bit" or self.bit is not None:
-            return float(value > 0)
-        return nan if isnan(value) else self.decode(self.encode(value))
+    def word(self, value: float) -> int:
+        """What its bits add to the word that they share with others; a bad value adds none."""
+        raw = 0 if isnan(value) else round((value - self.offset) / self.scale)
+        word = min(max(raw, 0), (1 << self.length) - 1) << (self.bit or 0)
+        return self._ordered(word)
+
+    def of_word(self, word: int) -> float:
+        """The value that its bits have in a word."""
+        raw = self._ordered(word) >> (self.bit or 0) & (1 << self.length) - 1
+        return raw * self.scale + self.offset
+
+    def _ordered(self, word: int) -> int:
+        return (word & 0xFF) << 8 | word >> 8 if self.order == "BA" else word
 
     def decode(self, wire: bytes) -> float:
         """The value of the bytes on the wire."""
         natural = bytearray(len(wire))
         for byte, letter in zip(wire, self._order(), strict=True):
             natural[_LETTERS.index(letter)] = byte
-        return float(struct.unpack(_LAYOUT[self.kind], bytes(natural))[0]) * self.scale
+        raw = struct.unpack(_LAYOUT[self.kind], bytes(natural))[0]
+        if self.kind == "mod10k":
+            raw = (raw >> 16) * 10_000 + (raw & 0xFFFF)
+        elif self.kind in _DIGITS:
+            try:
+                raw = int(f"{raw:x}")
+            except ValueError:  # a digit above nine
+                raise BadValue(self.variable) from None
+        return float(raw) * self.scale + self.offset
 
     def _order(self) -> str:
         return self.order or _LETTERS[: 2 * self.words]
 
+    def _packed(self, raw: int) -> int:
+        if self.kind == "mod10k":
+            return raw // 10_000 << 16 | raw % 10_000
+        return int(str(raw), 16) if self.kind in _DIGITS else raw
+
     def _clamp(self, raw: int) -> int:
+        if self.kind in _DIGITS:
+            return min(max(raw, 0), int(10 ** _DIGITS[self.kind]) - 1)
         bits = 16 * self.words
         if self.kind.startswith("u"):
             return min(max(raw, 0), (1 << bits) - 1)
@@ -115,7 +146,6 @@ class Unit:
             self._mapped.setdefault(register.table, set()).update(span)
         self._read, self._write = read, write
         self._holes = holes
-        self._shown: dict[str, float] = {}
 
     def values(self, table: Table, address: int, count: int) -> list[tuple[Register, float]]:
         """The registers that overlap this range, with their present values."""
@@ -131,22 +161,11 @@ class Unit:
             if register.address <= wanted[-1] and register.address + register.words > address
         ]
 
-    def changes(self, values: Iterable[tuple[Register, float]]) -> list[tuple[str, float]]:
-        """What an answer with these values showed that the last answer did not."""
-        found = []
-        for register, value in values:
-            seen = register.on_wire(value)
-            before = self._shown.get(register.variable)
-            if before is None or (seen != before and not (isnan(seen) and isnan(before))):
-                self._shown[register.variable] = seen
-                found.append((register.variable, seen))
-        return found
-
     def put_bits(self, address: int, values: Sequence[bool]) -> None:
         """Write coils, all or none."""
         found = [self._writable("coil", address + i) for i in range(len(values))]
         for register, value in zip(found, values, strict=True):
-            self._write(register.variable, float(value))
+            self._write(register.variable, register.of_word(int(value)))
 
     def put_words(self, address: int, wire: bytes) -> None:
         """Write holding registers, all or none; a value must be written whole. Of a word of bits
@@ -174,7 +193,7 @@ class Unit:
 
     def _bits(self, address: int, word: int) -> list[tuple[Register, float]]:
         return [
-            (register, float(word >> register.bit & 1))
+            (register, register.of_word(word))
             for register in self._registers["holding"]
             if register.address == address and register.writable and register.bit is not None
         ]
@@ -190,7 +209,7 @@ def bits_of(values: Iterable[tuple[Register, float]], address: int, count: int) 
     """Coils or discrete inputs as Modbus packs them: the first in the lowest bit."""
     packed = 0
     for register, value in values:
-        packed |= int(value > 0) << (register.address - address)
+        packed |= register.word(value) << (register.address - address)
     return packed.to_bytes((count + 7) // 8, "little")
 
 
@@ -200,7 +219,7 @@ def words_of(values: Iterable[tuple[Register, float]], address: int, count: int)
     for register, value in values:
         start = 2 * (register.address - address)
         if register.bit is not None:
-            word = int(value > 0) << register.bit
+            word = register.word(value)
             wire[start] |= word >> 8
             wire[start + 1] |= word & 0xFF
             continue

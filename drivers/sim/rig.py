@@ -1,7 +1,7 @@
 """A rig: simulated equipment on one clock, with couplings, sensor faults and noise.
 
 Not equipment itself and not a protocol; times come from its caller, who may be on virtual time.
-Used by `drivers/sim/driver.py` in-process and by `drivers/sim/plant.py` behind real sockets.
+Used by `driver.py` in-process and by `equipment.py` behind real sockets.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from math import floor, nan
 
 from drivers.sim.models.model import Model
 
-SENSOR_FAULTS = ("sensor_jump", "sensor_bad")
+SENSOR_FAULTS = ("sensor_jump", "sensor_bad", "sensor_frozen")
 JUMP = 0.25  # a jumped sensor stays at this part of what it last saw
 _DICE = random.Random(1)
 NORMAL = tuple(_DICE.gauss(0.0, 1.0) for _ in range(4096))  # noise: drawn once, walked through
@@ -140,7 +140,8 @@ class Rig:
         kind, _, part = fault.partition(":")
         if kind in SENSOR_FAULTS:
             seen = self.models[model].readings()[part]
-            self._sensors[model][part] = nan if kind == "sensor_bad" else JUMP * seen
+            shown = {"sensor_bad": nan, "sensor_jump": JUMP * seen, "sensor_frozen": seen}
+            self._sensors[model][part] = shown[kind]
         else:
             self.models[model].active.add(fault)
 

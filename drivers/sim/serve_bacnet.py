@@ -1,8 +1,8 @@
 """Simulated equipment as a real BACnet/IP device, on a UDP port of its own.
 
 Objects are a table of `ObjectSpec`s bound to callables; `tick` carries values between them and the
-model. Knows no model and no part of our codec: the library does all the coding. For `edge demo`,
-the tests and whoever wants to try the controller without equipment.
+model. Knows no model and no part of our codec: the library does all the coding. Used by
+`equipment.py` and by tests.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ _CLASSES: Final[dict[str, Any]] = {
     "multi-state-output": MultiStateOutputObject,
     "multi-state-value": MultiStateValueObject,
 }
+SERVED: Final = frozenset(_CLASSES)  # object types that there are here
 _COMMANDED: Final[dict[str, Any]] = {
     "analog-value": _AnalogValueCommanded,
     "binary-value": _BinaryValueCommanded,
@@ -72,8 +73,9 @@ class ObjectSpec:
     """One object: `object` is "type,instance", `units` a BACnet unit name such as "luxes".
 
     On each tick `get` gives the present value, and `set` takes it: the effective one, after the
-    priority array. `default` is the first value and what all-NULL falls back to. Outputs always
-    have a priority array, values (analog-value, …) only when `commandable`.
+    priority array; `bad` says that the sensor is broken, which raises the fault flag. `default` is
+    the first value and what all-NULL falls back to. Outputs always have a priority array, values
+    (analog-value, …) only when `commandable`.
     """
 
     object: str
@@ -81,6 +83,7 @@ class ObjectSpec:
     units: str = "no-units"
     get: Callable[[], float] | None = None
     set: Callable[[float], None] | None = None
+    bad: Callable[[], bool] = lambda: False
     default: float = 0.0
     commandable: bool = False
     states: int = 3
@@ -161,6 +164,7 @@ class BacnetDevice:
         self.device = device
         self.model, self.firmware = model, firmware
         self.faults = Faults()
+        self.address = address
         self._bus = BusConfig(address=address)
         self._specs = tuple(objects)
         self._objects: dict[str, Any] = {}
@@ -203,7 +207,7 @@ class BacnetDevice:
         for spec in self._specs:
             served = self._objects[spec.object]
             stopped = spec.object in self.faults.out_of_service
-            faulty = spec.object in self.faults.fault
+            faulty = spec.object in self.faults.fault or spec.bad()
             served.outOfService = stopped  # both show in the status flags
             served.reliability = "unreliable-other" if faulty else "no-fault-detected"
             if stopped:

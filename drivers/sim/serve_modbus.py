@@ -2,19 +2,18 @@
 
 Its own asyncio server and `struct` frames, independent of `drivers/modbus`: it is the other end in
 tests and in the demo. Not the maps (`registers.py`), not what a unit answers (`answers.py`). Used
-by `drivers/sim/plant.py`; on a serial line the same units answer through `serve_rtu.py`.
+by `equipment.py`; on a serial line the same units answer through `serve_rtu.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TextIO
+from typing import Literal
 
-from drivers.sim.answers import Changes, answer
+from drivers.sim.answers import answer
 from drivers.sim.registers import Unit
 
 _HEADER = struct.Struct(">HHHB")
@@ -27,33 +26,32 @@ class Wire:
     `silent` never answers; `delay` seconds pass before each answer, and requests behind it wait,
     as in a gateway; `drop` closes the connection instead of answering; `exception` answers every
     request with this code (0: none). `answer` spoils the frame: `transaction`, `unit`, `function`
-    give another one than asked, `short` a value less, `garbage` no Modbus at all. `bytewise` sends
-    byte by byte.
+    give another one than asked, `short` a value less, `words` the two registers of each pair in
+    each other's place, `garbage` no Modbus at all. `bytewise` sends byte by byte.
     """
 
     silent: bool = False
     delay: float = 0.0
     drop: bool = False
     exception: int = 0
-    answer: Literal["right", "transaction", "unit", "function", "short", "garbage"] = "right"
+    answer: Literal["right", "transaction", "unit", "function", "short", "words", "garbage"] = (
+        "right"
+    )
     bytewise: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer on its way: to be spoiled as `wire` says, and then `ModbusServer.shown`."""
+    """An answer on its way, to be spoiled as `wire` says."""
 
     pdu: bytes
     wire: Wire
-    changes: Changes
 
 
 class ModbusServer:
     """Units by number on one TCP port; a request to any other number stays unanswered.
 
-    `before` is called ahead of each request, so that models can catch up with the time. `log`
-    takes one JSON line for each value that an answer showed for the first time:
-    `{"t": loop time, "unit": 11, "name": "v1_position", "value": 79.9}`.
+    `before` is called ahead of each request, so that models can catch up with the time.
     """
 
     def __init__(
@@ -63,14 +61,12 @@ class ModbusServer:
         port: int = 0,
         *,
         before: Callable[[], None] = lambda: None,
-        log: TextIO | None = None,
     ) -> None:
         self.units = units
         self.wire = {number: Wire() for number in units}
         self.requests = dict.fromkeys(units, 0)
         self.host, self.port = host, port
         self._before = before
-        self._log = log
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -121,15 +117,10 @@ class ModbusServer:
         if wire.silent or wire.drop:
             return None
         self._before()
-        changes: Changes = []
         if wire.exception:
-            return Reply(bytes([pdu[0] | 0x80, wire.exception]), wire, changes)
-        return Reply(answer(self.units[unit], pdu, changes), wire, changes)
-
-    def shown(self, unit: int, reply: Reply) -> None:
-        """Log what a right answer showed, now that it is sent."""
-        if reply.wire.answer == "right":
-            self._note(unit, reply.changes)
+            return Reply(bytes([pdu[0] | 0x80, wire.exception]), wire)
+        right = answer(self.units[unit], pdu)
+        return Reply(swapped(right) if wire.answer == "words" else right, wire)
 
     async def _answer(
         self, writer: asyncio.StreamWriter, transaction: int, unit: int, pdu: bytes
@@ -150,18 +141,16 @@ class ModbusServer:
         else:
             writer.write(frame)
             await writer.drain()
-        self.shown(unit, reply)
         return True
 
-    def _note(self, unit: int, changes: Changes) -> None:
-        if self._log is None:
-            return
-        now = asyncio.get_running_loop().time()
-        for name, value in changes:
-            self._log.write(json.dumps({"t": now, "unit": unit, "name": name, "value": value}))
-            self._log.write("\n")
-        if changes:
-            self._log.flush()
+
+def swapped(reply: bytes) -> bytes:
+    """An answer with registers whose word order somebody has changed at the device."""
+    if reply[0] not in (3, 4):
+        return reply
+    words = [reply[i : i + 2] for i in range(2, len(reply), 2)]
+    pairs = [words[i : i + 2][::-1] for i in range(0, len(words), 2)]
+    return reply[:2] + b"".join(word for pair in pairs for word in pair)
 
 
 def spoil(answer: str, transaction: int, unit: int, reply: bytes) -> bytes:

@@ -1,8 +1,8 @@
 """Simulated units on a serial line without hardware: Modbus RTU on a pseudo-terminal.
 
-The units, their faults and the log are those of a `ModbusServer`; frames are coded here and share
+The units and their faults are those of a `ModbusServer`; frames are coded here and share
 nothing with `drivers/modbus`. Nothing is paced: a pseudo-terminal has no baud rate. Used by
-`drivers/sim/plant.py`.
+`equipment.py`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import asyncio
 import os
 import tty
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from drivers.sim.registers import Unit
 from drivers.sim.serve_modbus import ModbusServer
 
 SILENCE: Final = 0.02  # s after which what has come is a frame, or nothing
@@ -66,6 +68,11 @@ class SerialLine:
         self._master = self._slave = -1
         self._buffer = bytearray()
         self._pause: asyncio.TimerHandle | None = None
+
+    @property
+    def units(self) -> Mapping[int, Unit]:
+        """The units that answer here."""
+        return self._server.units
 
     async def __aenter__(self) -> SerialLine:
         """Open the terminal; OSError when the link cannot be made."""
@@ -140,7 +147,6 @@ class SerialLine:
                 loop.call_later(i * 0.001, self._put, frame[i : i + 1])
         else:
             self._put(frame)
-        self._server.shown(unit, reply)
 
     def _put(self, data: bytes) -> None:
         if self._master >= 0:

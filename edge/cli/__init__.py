@@ -25,6 +25,10 @@ TABLE: dict[str, tuple[str, str, Text]] = {
         "edge.cli.simulate", "simulate",
         Text("仿真站点的一天或一个月, 写出报告", "a day or a month of a site simulated, a report"),
     ),
+    "equipment": (
+        "edge.cli.equipment", "equipment",
+        Text("在本机套接字上提供站点的仿真设备", "a site's simulated equipment on sockets here"),
+    ),
     "run": ("edge.cli.run", "run", Text("运行控制器", "run the controller")),
     "watch": (
         "edge.cli.watch", "watch",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edge.cli.stage import Stage
 
 KEYS = {"1": "valve_drift", "2": "pump_trip", "3": "lux_covered", "4": "device_silent",
-        "5": "broker_down", "6": "tank_low", "7": "flood"}  # fmt: skip
+        "5": "broker_down", "6": "tank_low", "7": "flood", "8": "vibration"}  # fmt: skip
 TERMINATED = 143  # 128 + SIGTERM, as a shell says it
 LOOK = 1.0  # seconds between pictures
 REMOTE = (67.0, 75.0)  # % that key c asks of the zone 3 valve, in turn
@@ -32,7 +32,7 @@ REMOTE = (67.0, 75.0)  # % that key c asks of the zone 3 valve, in turn
 @command(
     Text(
         """
-在本机演示: 仿真的泵房与大堂 (真实的 Modbus TCP 与 BACnet/IP 套接字), 内置 MQTT
+在本机演示: 仿真的泵房、大堂与冷却塔 (真实的 Modbus TCP 与 BACnet/IP 套接字), 内置 MQTT
 服务器 (amqtt, 仅 MQTT 3.1.1, 仅供演示), 控制器, 实时画面。按一个键制造一个故障。
 
   edge demo
@@ -41,9 +41,9 @@ REMOTE = (67.0, 75.0)  # % that key c asks of the zone 3 valve, in turn
 演示运行时, 可在另一个终端试: edge watch, edge explain v3.position, edge alarms
 """,
         """
-Try it on this machine: a simulated pump room and lobby on real Modbus TCP and
-BACnet/IP sockets, an embedded MQTT broker (amqtt: MQTT 3.1.1 only, for the demo
-only), the controller, a live view. One key starts a fault.
+Try it on this machine: a simulated pump room, lobby and cooling tower on real
+Modbus TCP and BACnet/IP sockets, an embedded MQTT broker (amqtt: MQTT 3.1.1 only,
+for the demo only), the controller, a live view. One key starts a fault.
 
   edge demo
   edge demo --headless --for 60s    scripted faults; 0 only if all was seen
@@ -93,7 +93,10 @@ async def _play(stage: Stage, limit: float) -> int:
 
     spoken = language()
     async with stage, asyncio.TaskGroup() as group:
-        around = [group.create_task(stage.plant.run()), group.create_task(stage.subscriber.run())]
+        around = [
+            group.create_task(stage.equipment.run()),
+            group.create_task(stage.subscriber.run()),
+        ]
         client = await stage.ready(_waiting())
         model = await asyncio.to_thread(client.get, "model")
         play = Play(stage, client, model, spoken, lambda text: click.echo(f"- {text}"), steps())
@@ -111,7 +114,10 @@ async def _play(stage: Stage, limit: float) -> int:
 async def _show(stage: Stage, limit: float | None) -> int:
     """The live screen; everything around it runs beside it."""
     async with stage, asyncio.TaskGroup() as group:
-        around = [group.create_task(stage.plant.run()), group.create_task(stage.subscriber.run())]
+        around = [
+            group.create_task(stage.equipment.run()),
+            group.create_task(stage.subscriber.run()),
+        ]
         client = await stage.ready(_waiting())
         model = await asyncio.to_thread(client.get, "model")
         ended = await _screen(stage, client, model, limit)
@@ -186,22 +192,24 @@ def _acknowledge(client: Client) -> Text:
 
 
 def _reset(client: Client) -> Text:
-    """Let go what is locked out, as the reset button of the panel would."""
+    """Reset what has tripped, as the button of the panel does; what still stands trips again."""
     from edge.cli.client import place
+    from edge.cli.points import shown
 
-    for id in client.get("model")["interlocks"]:
-        client.post(place("alarms", id), {"op": "reset", "n": 0})
-    return RESET
+    model = client.get("model")
+    values = {point.id: point.value for point in shown(model, client.get("snapshot"))}
+    tripped = [name for name in model["interlocks"] if values.get(f"{name}.tripped")]
+    for name in tripped:
+        client.post(place("alarms", name), {"op": "reset", "n": 0})
+    return RESET.format(names=", ".join(tripped)) if tripped else NOTHING_TO_RESET
 
 
 def _keys(stage: Stage) -> Text:
     """The last line: each key with its fault, those that are on marked."""
     marks = {key: "*" if stage.switches[name].on else " " for key, name in KEYS.items()}
-    zh = " ".join(f"{key}{marks[key]}{SHORT[name].zh}" for key, name in KEYS.items())
-    en = " ".join(f"{key}{marks[key]}{SHORT[name].en}" for key, name in KEYS.items())
-    return Text(
-        f"{zh} c 远程 a 确认 r 复位 l EN q 退出", f"{en} c remote a ack r reset l 中文 q quit"
-    )
+    zh = "".join(f"{marks[key]}{key}{SHORT[name].zh}" for key, name in KEYS.items())
+    en = "".join(f"{marks[key]}{key}{SHORT[name].en}" for key, name in KEYS.items())
+    return Text(f"{zh} c远程 a确认 r复位 l EN q", f"{en} c cmd a ack r reset l 中文 q")
 
 
 def _waiting() -> Callable[[float], None]:
@@ -218,8 +226,8 @@ def _waiting() -> Callable[[float], None]:
 
 
 WELCOME = Text(
-    "按 1-7 制造或排除故障; 在另一个终端试 edge explain v3.position",
-    "keys 1-7 start and end faults; elsewhere try `edge explain v3.position`",
+    "按 1-8 制造或排除故障; 在另一个终端试 edge explain v3.position",
+    "keys 1-8 start and end faults; elsewhere try `edge explain v3.position`",
 )
 STARTING = Text(
     "正在启动: 仿真设备, MQTT 服务器 (amqtt, 仅 3.1.1), 控制器",
@@ -232,8 +240,9 @@ COMPILING = Text(
 FAULT = Text("故障: {fault} (再按一次排除)", "fault: {fault} (same key again ends it)")
 REPAIRED = Text("已排除: {fault}", "put right: {fault}")
 ACKED = Text("已确认: {alarms}", "acknowledged: {alarms}")
-RESET = Text("已复位: 故障已排除的设备可再次启动", "reset: what is repaired may start again")
 NOTHING_TO_ACK = Text("没有待确认的报警", "nothing to acknowledge")
+RESET = Text("已复位: {names}", "reset: {names}")
+NOTHING_TO_RESET = Text("没有待复位的保护", "nothing to reset")
 COMMANDED = Text(
     "经 MQTT 发出: v3.position = {value:.0f} %, 限时 60 秒 ({id})",
     "sent over MQTT: v3.position = {value:.0f} % for 60 s ({id})",
@@ -256,4 +265,5 @@ SHORT = {
     "broker_down": Text("断MQTT", "MQTT"),
     "tank_low": Text("缺水", "tank"),
     "flood": Text("进水", "pit"),
+    "vibration": Text("振动", "fan"),
 }

@@ -6,6 +6,7 @@ import asyncio
 import math
 
 from edge.cli.client import place
+from edge.cli.points import shown
 from edge.cli.script import (
     Act,
     Check,
@@ -22,7 +23,7 @@ from edge.cli.script import (
     rises,
     stands,
 )
-from edge.cli.stage import Stage
+from edge.cli.stage import ROOT, Stage
 from edge.text import Text
 
 BEACON, BUZZER, RELAY = "io.relay1", "io.relay2", "io.relay3"
@@ -33,6 +34,8 @@ SILENT = "V3_OFFLINE"
 NO_RESPONSE = 4.0  # lobby_light.state
 LUX = "LOBBY_LIGHT_LUX_SENSOR_NO_RESPONSE"
 FLOODED = "SUMP_FLOOD_HIGH"
+GUARD, SHAKEN = "guard1", "GUARD1_VIBRATION_TRIP"
+STOPS = 1.0  # s from the switch to the command that stops the fan
 
 
 def steps() -> list[Step]:
@@ -48,6 +51,8 @@ def steps() -> list[Step]:
         Step(VALVE, 15.0, drifted(), start("valve_drift"), stop("valve_drift")),
         Step(DEVICE, 15.0, silent(), start("device_silent"), stop("device_silent")),
         Step(CAR, 10.0, lit(), start("car"), stop("car")),
+        Step(SHAKE, 10.0, shaken(), start("vibration"), stop("vibration")),
+        Step(RESET, 10.0, restarted(), reset),
         Step(FLOOD, 15.0, flooded(), start("flood"), stop("flood")),
     ]
 
@@ -133,6 +138,21 @@ def flooded() -> list[Check]:
     ]
 
 
+def shaken() -> list[Check]:
+    return [
+        alarm(SHAKEN),
+        Check("correction", STOPPED, stopped_at_once),
+        output("ct.f2.running", 1.0, Text("另一台照常运行", "the other goes on")),
+    ]
+
+
+def restarted() -> list[Check]:
+    return [
+        output(f"{GUARD}.tripped", 0.0, Text("人工复位后解除", "released by a person's reset")),
+        output("ct.f1.run", 1.0, Text("风机重新启动", "the fan starts again")),
+    ]
+
+
 def uplink(*, down: bool) -> Check:
     """The uplink knows of the broker's state."""
 
@@ -170,6 +190,20 @@ def pressure_returns() -> Check:
     return Check("correction", PRESSURE_BACK, test)
 
 
+def stopped_at_once(world: World) -> str | None:
+    """From when the switch was seen to when the device took the stop, by the controller."""
+    seen: dict[str, float] = {}
+    for message in world.heard:
+        if message.topic == f"{ROOT}/d/ct":
+            for sample in message.data["s"]:
+                for name, value in (("f1.switch", 1), ("f1.run", 0)):
+                    if sample["v"].get(name) == value:
+                        seen.setdefault(name, sample["ts"] / 1000)
+    if len(seen) < 2 or seen["f1.run"] - seen["f1.switch"] > STOPS:
+        return None
+    return f"ct.f1.run 0, {seen['f1.run'] - seen['f1.switch']:.2f} s"
+
+
 def falls_back(world: World) -> str | None:
     """The light follows the schedule, since its sensor cannot be believed."""
     target, level = world.value("lobby_light.target"), world.value("lobby_level")
@@ -205,6 +239,18 @@ async def acknowledge(stage: Stage, world: World) -> None:
             await asyncio.to_thread(stage.client().post, place("alarms", name), body)
 
 
+async def reset(stage: Stage, world: World) -> None:
+    """Reset the guard, as a person does who has looked at the fan and seen it at rest."""
+    client = stage.client()
+    model = await asyncio.to_thread(client.get, "model")
+    for _ in range(20):
+        points = shown(model, await asyncio.to_thread(client.get, "snapshot"))
+        if any(p.id == "ct.f1.switch" and p.value == 0.0 for p in points):
+            break
+        await asyncio.sleep(0.1)
+    await asyncio.to_thread(client.post, place("alarms", GUARD), {"op": "reset", "n": 0})
+
+
 async def _switch(stage: Stage, name: str, *, on: bool) -> None:
     if stage.switches[name].on is not on:
         await stage.switches[name].toggle()
@@ -231,6 +277,8 @@ PUMP = Text("1 号泵跳闸", "pump 1 trips")
 DEVICE = Text("三区阀门设备失联", "the zone 3 valve goes silent")
 CAR = Text("车辆进入车库", "a car comes into the garage")
 FLOOD = Text("车库进水", "water pours into the garage")
+SHAKE = Text("冷却塔风机剧烈振动", "a fan of the cooling tower shakes")
+RESET = Text("人员复位振动保护", "a person resets the guard")
 BROKER = Text("MQTT 服务器停止", "the MQTT broker stops")
 BACK = Text("MQTT 服务器恢复", "the MQTT broker is back")
 
@@ -239,6 +287,7 @@ RELAY_HELD = Text("总报警继电器吸合 (正常)", "common alarm relay energ
 ONLINE = Text("状态: 在线", "status: online")
 DICTIONARY = Text("点表已发布", "the dictionary of points")
 LAMPS_UP = Text("灯光调亮以补足照度", "lamps go up to make up for it")
+STOPPED = Text("1 秒内停机", "it stops within 1 s")
 LANE_LIT = Text("车道灯调亮", "the lane lights up")
 LANE_FULL = Text("车道灯全亮", "the lane is fully lit")
 FALLBACK = Text("灯光改按时间表", "the light follows the schedule")

@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 import click
 
 from edge.cli.command import (
-    CONFIG,
     OK,
     USAGE,
     Failed,
@@ -95,13 +94,14 @@ def simulate(
 ) -> int:  # fmt: skip
     """Run it and tell."""
     from edge.cli.logs import silence
+    from edge.cli.site import load_setting
     from edge.proof import page
     from edge.proof.trial import Trial
     from edge.rules.kernel import compile_kernel, compiled_before
     from edge.schema.model import Refusal
 
     seconds, start = _duration(lasts), _moment(began)
-    found = _setting(site, start)
+    found = load_setting(site, start.hour * 60 + start.minute + start.second / 60)
     found.field.rig.noise, found.field.rig.seed = noise, seed
     wall = start.replace(tzinfo=ZoneInfo(found.site.timezone)).timestamp()
     planned = [_fault(text, start, seconds) for text in faults]
@@ -136,25 +136,6 @@ def _go(trial: Trial) -> float:
             speed = now / max(time.perf_counter() - began, 1e-3)
             progress.say(f"{trial.local(now):%Y-%m-%d %H:%M}  {speed:,.0f}×")
     return time.perf_counter() - began
-
-
-def _setting(site: Path, start: datetime) -> Setting:
-    """The site with its plant; `Failed` when either is wrong or nothing is simulated."""
-    from drivers import DRIVERS
-    from edge.cli.site import NOT_VALID
-    from edge.proof.setting import PLANT, setting
-    from edge.site.load import ConfigProblems
-
-    minute = start.hour * 60 + start.minute + start.second / 60
-    try:
-        found = setting(site, DRIVERS, minute=minute)
-    except ConfigProblems as wrong:
-        for problem in wrong.problems:
-            click.echo(problem.line(language()), err=True)
-        raise Failed(NOT_VALID.format(site=site), CONFIG) from None
-    if not found.field.rig.models:
-        raise Failed(NO_PLANT.format(plant=found.site.file.with_name(PLANT)), CONFIG)
-    return found
 
 
 def _duration(text: str) -> float:
@@ -289,11 +270,6 @@ WRITTEN = Text("报告: {out}/report.html", "report: {out}/report.html")
 COMPILING = Text(
     "首次运行要编译内核, 可能需要一两分钟",
     "the first run compiles the kernel, this can take a minute or two",
-)
-NO_PLANT = Text(
-    "没有可仿真的设备: {plant} 应说明各设备背后的模型 (models, devices)",
-    "nothing is simulated: {plant} should say which models stand behind the devices "
-    "(models, devices)",
 )
 UNWRITTEN = Text("不能写 {path}: {reason}", "{path} cannot be written: {reason}")
 NOT_VALID_OPTION = Text("{option} 无效: {why}", "{option} is not valid: {why}")

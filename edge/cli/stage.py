@@ -20,11 +20,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from drivers.sim.plant import Plant
+from drivers.sim.equipment import Equipment
 from edge.cli.broker import Broker, Subscriber
 from edge.cli.client import Client
 from edge.cli.command import Failed
+from edge.cli.site import load_setting
 from edge.hmi.socket import alive, place
+from edge.proof.local import local
 from edge.text import Text
 
 SITE_ID, ROOT = "garden-court", "edge/garden-court/main"
@@ -33,6 +35,8 @@ START = 300.0  # seconds; the first start on a slow board compiles the kernel
 STOP = 10.0  # seconds for an ordered stop
 LINES = 12  # of the log, when the controller does not start
 VALID_MS = 30_000
+# Hours of the day: half of the lobby's light is daylight; nobody comes into the garage by himself.
+MORNING, QUIET = 435.0, 5.0
 
 
 @dataclass
@@ -59,10 +63,12 @@ class Stage:
 
     def __init__(self, *, visible: bool) -> None:
         self.site = demo_site()
-        self.plant = Plant()
+        found = load_setting(self.site, MORNING, equipment={"garage": {"minute": QUIET}})
+        found.field.rig.noise = 1.0
+        self.equipment = Equipment(found.field, local(found.site).buses)
         self.broker = Broker(BROKER_PORT)
         self.subscriber = Subscriber(BROKER_PORT)
-        self.switches = {name: _switch(self.plant, name) for name in self.plant.faults}
+        self.switches = {name: _switch(self.equipment, name) for name in FAULTS}
         self.switches["broker_down"] = Switch(
             "broker_down", BROKER_DOWN, self.broker.stop, self._broker_back
         )
@@ -82,7 +88,7 @@ class Stage:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edge-demo-")))
             self.log = directory / "edge.log"
             self._socket = place(SITE_ID) if self._visible else directory / "edge.sock"
-            await stack.enter_async_context(self.plant)
+            await stack.enter_async_context(self.equipment)
             await self.broker.start()
             stack.push_async_callback(self.broker.stop)
             self._process = await self._start(directory)
@@ -189,18 +195,41 @@ def demo_site() -> Path:
     raise Failed(NO_SITE)
 
 
-def _switch(plant: Plant, name: str) -> Switch:
-    fault = plant.faults[name]
+def _switch(equipment: Equipment, name: str) -> Switch:
+    where, fault, text = FAULTS[name]
 
     async def start() -> None:
-        fault.start()
+        if fault:
+            equipment.rig.start(where, fault)
+        else:
+            equipment.silence(where, True)
 
     async def stop() -> None:
-        fault.stop()
+        if fault:
+            equipment.rig.stop(where, fault)
+        else:
+            equipment.silence(where, False)
 
-    return Switch(name, fault.text, start, stop)
+    return Switch(name, text, start, stop)
 
 
+# What the demo breaks: a fault of a model of its plant, or without one a device that goes silent.
+FAULTS: dict[str, tuple[str, str, Text]] = {
+    "valve_drift": (
+        "zones", "valve_drift:3",
+        Text("三区阀门自行关至 20 %", "the zone 3 valve runs to 20 % by itself"),
+    ),
+    "pump_trip": ("supply", "pump_trip:1", Text("1 号泵跳闸", "pump 1 trips")),
+    "tank_low": ("supply", "tank_low", Text("水箱缺水", "the break tank runs empty")),
+    "lux_covered": ("lobby", "lux_covered", Text("照度传感器被遮挡", "the lux sensor is covered")),
+    "flood": ("sump", "flood", Text("车库进水", "a burst main pours into the garage sump")),
+    "car": ("garage", "pir_stuck", Text("车辆进入车库", "a car comes into the garage")),
+    "vibration": (
+        "tower", "vibration:1",
+        Text("冷却塔 1 号风机剧烈振动", "fan 1 of the cooling tower shakes"),
+    ),
+    "device_silent": ("v3", "", Text("三区阀门设备失联", "the zone 3 valve goes silent")),
+}  # fmt: skip
 BROKER_DOWN = Text("MQTT 服务器停止", "the MQTT broker stops")
 NOT_STARTED = Text("控制器没有启动:\n{log}", "the controller did not start:\n{log}")
 NO_SITE = Text(

@@ -176,7 +176,8 @@ def _points(scene: Scene, width: int, room: int) -> list[Rich]:
 
 def _rank(point: Shown, concerned: set[str]) -> int:
     """What needs an eye first, then what is driven, then what is measured, then the rest."""
-    if (point.bad and point.device) or point.held or point.id in concerned:
+    protected = point.slot == Slot.PROTECT
+    if (point.bad and point.device) or point.held or protected or point.id in concerned:
         return 0
     if 0 < point.slot < Slot.DEFAULT:
         return 1

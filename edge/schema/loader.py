@@ -24,6 +24,7 @@ MOST_BYTES = 4_000_000
 MOST_NODES = 200_000  # with what aliases repeat counted each time
 MOST_ALIASES = 50
 DEEPEST = 60
+_TOO_DEEP = Text(f"嵌套超过 {DEEPEST} 层", f"nested deeper than {DEEPEST} levels")
 LONGEST_NUMBER = 40  # characters
 
 Loc = Sequence[str | int]
@@ -179,6 +180,8 @@ def _syntax(error: yaml.YAMLError, text: str, file: str) -> Problem:
     if "quoted scalar" in (error.context or "") and "end of stream" in (error.problem or ""):
         at = error.context_mark  # where it was opened
     line, column = (at.line, at.column) if at else (0, 0)
+    if "nesting depth" in (error.problem or ""):  # libyaml's own limit, met while reading ahead
+        return Problem("yaml-depth", Mark(file, line + 1, column + 1), _TOO_DEEP)
     lines = text.splitlines()
     if slip := typing_slip(lines, line):
         line, column, sentence = slip
@@ -275,12 +278,7 @@ class _Composer:
 
     def _open(self, event: Any) -> None:
         if len(self._stack) >= DEEPEST:
-            raise self._stop(
-                event,
-                "yaml-depth",
-                f"嵌套超过 {DEEPEST} 层",
-                f"nested deeper than {DEEPEST} levels",
-            )
+            raise self._stop(event, "yaml-depth", _TOO_DEEP.zh, _TOO_DEEP.en)
         self._count(event, 1)
         data: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
         place = _Place(data, event.start_mark.line + 1, event.start_mark.column + 1)

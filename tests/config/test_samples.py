@@ -1,4 +1,4 @@
-"""The sample sites are sites that run, and the demo's fits the plant that serves it."""
+"""The sample sites are sites that run, and the demo's is at home on one machine."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 
 import edge
 from drivers import DRIVERS
-from drivers.sim import plant
 from edge.blocks import KINDS
 from edge.blocks.booster_model import Booster
+from edge.proof.local import local
 from edge.site.load import load_site, read_site
 from edge.site.site import Role, Site
 
@@ -39,20 +39,12 @@ def demo() -> Site:
     return load_site(ROOT / "config" / "demo", DRIVERS, KINDS)
 
 
-def test_demo_speaks_to_the_plant(demo: Site) -> None:
-    """Ports, unit numbers and the BACnet device are those on which the plant listens."""
-    buses = {bus.id: bus for bus in demo.buses}
-    assert buses["pump_room"].config.tcp == f"127.0.0.1:{plant.MODBUS_PORT}"
-    units = {device.id: device.config.unit for device in buses["pump_room"].devices}
-    assert units == {
-        "booster": plant.BOOSTER, "v1": plant.VALVES[0], "v2": plant.VALVES[1],
-        "v3": plant.VALVES[2], "header": plant.HEADER, "zone1": plant.METERS[0],
-        "zone2": plant.METERS[1], "zone3": plant.METERS[2], "io": plant.PANEL,
-        "hydrant": plant.FIRE, "pit": plant.PIT, "lane": plant.LANE,
-    }  # fmt: skip
-    (lobby,) = buses["bms"].devices
-    assert lobby.config.device == plant.LOBBY
-    assert lobby.config.address == plant.LOBBY_ADDRESS.replace("/32", "")
+def test_demo_stays_on_this_machine(demo: Site) -> None:
+    """Its equipment is served where the site says: nothing has to move, not even the broker."""
+    home = local(demo)
+    assert (home.buses, home.uplinks, home.bms) == (demo.buses, demo.uplinks, demo.bms)
+    assert home.uplinks
+    assert home.bms is not None
 
 
 def test_demo_drives_nothing_of_the_fire_device(demo: Site) -> None:

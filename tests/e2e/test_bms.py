@@ -55,7 +55,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         with Controller(site, directory) as controller:
             stage = Stage(plant, platform, controller, site)
             wait_until(platform.online, "the controller is online")
-            wait_until(lambda: plant.read("io", "relay3") == 1, "all is well at the panel")
+            wait_until(lambda: plant.read("panel", "relay3") == 1, "all is well at the panel")
             yield stage
         print(controller.tail())
 

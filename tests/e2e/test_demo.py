@@ -18,9 +18,11 @@ from typing import Any
 
 import pytest
 
-from drivers.sim.plant import Plant
+from drivers import DRIVERS
+from drivers.sim.equipment import Equipment
 from edge.cli.client import Client
 from edge.cli.stage import Stage, demo_site
+from edge.proof.setting import setting
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -54,7 +56,7 @@ def on_stage(visit: Callable[[Client, Stage], Awaitable[None]]) -> None:
         stage = Stage(visible=False)
         async with stage, asyncio.TaskGroup() as group:
             around = [
-                group.create_task(stage.plant.run()),
+                group.create_task(stage.equipment.run()),
                 group.create_task(stage.subscriber.run()),
             ]
             client = await stage.ready(lambda lasted: None)
@@ -122,7 +124,7 @@ def test_the_screen_answers_keys_and_leaves_nothing_behind(tmp_path: Path) -> No
     )  # fmt: skip
     os.close(theirs)
     try:
-        seen = until(ours, b"1-7 start and end faults", 300)
+        seen = until(ours, b"1-8 start and end faults", 300)
         assert b"Garden Court" in seen
         os.write(ours, b"4")
         until(ours, b"v3 DOWN", 30)
@@ -161,10 +163,11 @@ def test_without_a_controller_the_terminal_opens_the_bus_itself(tmp_path: Path) 
     """`edge read --site` speaks Modbus and BACnet by itself; a silent device is one line."""
 
     async def main() -> tuple[int, str]:
-        plant = Plant()
-        plant.modbus.wire[12].silent = True
-        async with plant, asyncio.TaskGroup() as group:
-            running = group.create_task(plant.run())
+        found = setting(demo_site(), DRIVERS)
+        equipment = Equipment(found.field, found.site.buses)
+        equipment.silence("v2", True)
+        async with equipment, asyncio.TaskGroup() as group:
+            running = group.create_task(equipment.run())
             words = ["read", "--site", str(demo_site()), "booster.flow", "v2.auto", "lobby.lux"]
             process = await asyncio.create_subprocess_exec(
                 *EDGE, "--lang", "en", *words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -37,14 +37,14 @@ class Stage:
     seen: list[tuple[float, float]] = field(default_factory=list)
 
     def beacon(self) -> bool:
-        return self.plant.read("io", "relay1") == 1
+        return self.plant.read("panel", "relay1") == 1
 
     def buzzer(self) -> bool:
-        return self.plant.read("io", "relay2") == 1
+        return self.plant.read("panel", "relay2") == 1
 
     def well(self) -> bool:
         """The alarm relay is energised while nothing is wrong."""
-        return self.plant.read("io", "relay3") == 1
+        return self.plant.read("panel", "relay3") == 1
 
     def push(self, button: int) -> None:
         """Hold a button until the controller has seen it, then let go."""
@@ -161,7 +161,7 @@ def test_panel_works_without_the_broker(stage: Stage) -> None:
     """S35: with the broker gone a P1 still lights and sounds; the buttons do what they say."""
     stage.broker.stop()
     wait_until(lambda: not stage.controller.edge("health")["uplinks"][0]["up"], "uplink down")
-    stage.plant.fault("hydrant_low")
+    stage.plant.fault("hydrant pressure_low")
     wait_until(lambda: stage.state("HYDRANT_P_LOW") == "UNACK", "the P1 is raised")
     wait_until(stage.buzzer, "the buzzer sounds")
     wait_until(stage.beacon, "the beacon flashes")
@@ -171,7 +171,7 @@ def test_panel_works_without_the_broker(stage: Stage) -> None:
     wait_until(stage.beacon, "silence does not stop the beacon")
     assert stage.state("HYDRANT_P_LOW") == "UNACK"
 
-    stage.plant.fault("pump_trip")
+    stage.plant.fault("supply pump_trip:1")
     wait_until(lambda: stage.state("SUPPLY_PUMP1_TRIP") == "UNACK", "the new P2 is raised")
     wait_until(stage.buzzer, "a new alarm sounds again")
     stage.push(SILENCE)
@@ -190,7 +190,7 @@ def test_panel_works_without_the_broker(stage: Stage) -> None:
     wait_until(lambda: stage.state("HYDRANT_P_LOW") == "ACKED", "acknowledged at the panel")
     wait_until(stage.beacon, "an acknowledged alarm keeps the beacon")
     stage.broker.start()
-    for fault in ("hydrant_low", "pump_trip"):
+    for fault in ("hydrant pressure_low", "supply pump_trip:1"):
         stage.plant.fault(fault, on=False)
     contact = "booster.p1.fault"
     wait_until(lambda: stage.controller.values()[contact] == (0.0, 0), "the contact opens")
@@ -211,7 +211,7 @@ def test_panel_works_without_the_broker(stage: Stage) -> None:
 def test_valve_that_closes_by_itself_is_named(stage: Stage) -> None:
     """S01: one P2 that names the zone 3 valve, with first checks; beacon, buzzer; others silent."""
     before = len(_raised(stage))
-    stage.plant.fault("valve_drift")
+    stage.plant.fault("zones valve_drift:3")
     wait_until(lambda: stage.state("ZONE3_VALVE_DEVIATION") == "UNACK", "the valve is named")
     wait_until(stage.buzzer, "the buzzer sounds")
     wait_until(stage.beacon, "the beacon flashes")

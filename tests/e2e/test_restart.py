@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 ROOT = "edge/garden-court/main"
 MOST = 2.0  # % that an output may move
-PANEL = ("io.relay1", "io.relay2", "io.relay3")  # the beacon flashes
+PANEL = ("panel.relay1", "panel.relay2", "panel.relay3")  # the beacon flashes
 ACKNOWLEDGE = 2
 
 
@@ -88,8 +88,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         site = plant.site(directory, broker=broker.port)
         with Controller(site, directory) as controller:
             wait_until(platform.online, "the controller is online")
-            wait_until(lambda: plant.read("io", "relay3") == 1, "all is well at the panel")
-            plant.fault("hydrant_low")
+            wait_until(lambda: plant.read("panel", "relay3") == 1, "all is well at the panel")
+            plant.fault("hydrant pressure_low")
             sent = platform.command("v3", "position", 74.0, lease_s=600)
             wait_until(lambda: "HYDRANT_P_LOW" in controller.alarms(), "the alarm is raised")
             plant.press(ACKNOWLEDGE)
@@ -97,7 +97,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             plant.let_go(ACKNOWLEDGE)
             platform.wait_for(sent, "VERIFIED")
             wait_until(
-                lambda: plant.read("io", "relay2") == 0 and plant.read("io", "relay1") == 1,
+                lambda: plant.read("panel", "relay2") == 0 and plant.read("panel", "relay1") == 1,
                 "the panel shows that the alarm is acknowledged",
             )
             yield Stage(plant, platform, controller, site)
@@ -134,8 +134,8 @@ def test_killed_beside_running_equipment(stage: Stage) -> None:
     for _ in range(2):
         recorder = _restarted(stage, stage.controller.kill, but=PANEL)
         print(f"{len(recorder.seen)} samples")
-        assert {sample["io.relay2"] for sample in recorder.seen} == {0.0}, "the buzzer"
-        assert {sample["io.relay1"] for sample in recorder.seen} == {1.0}, "the beacon"
+        assert {sample["panel.relay2"] for sample in recorder.seen} == {0.0}, "the buzzer"
+        assert {sample["panel.relay1"] for sample in recorder.seen} == {1.0}, "the beacon"
         assert _states(stage.controller) == {"HYDRANT_P_LOW": "ACKED"}
         hold = stage.controller.api().get("snapshot")["holds"]["v3.position"]
         assert (hold["value"], hold["slot"], hold["by"]) == (74.0, 8, "zhangsan")
@@ -147,7 +147,7 @@ def test_stopped_beside_running_equipment(stage: Stage) -> None:
     """SIGTERM ends with 0, drives the explicit failsafe values and nothing else."""
     explicit = {
         "lobby.level": 60.0, "garage.level": 100.0,
-        "io.relay1": 1.0, "io.relay2": 0.0, "io.relay3": 0.0,
+        "panel.relay1": 1.0, "panel.relay2": 0.0, "panel.relay3": 0.0,
     }  # fmt: skip
     before = stage.plant.outputs()
     codes: list[int] = []

@@ -1,4 +1,4 @@
-"""The demo's equipment on free ports, on a thread of its own, and a site that fits it.
+"""The demo's equipment on free ports, on a thread of its own, and the site that it stands behind.
 
 Real sockets; the models stay within reach, so that a test sees what the pumps and valves really do
 while a controller is killed, and can let something break. Used by the end-to-end tests.
@@ -12,19 +12,23 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import edge
-from drivers.sim.plant import LOBBY_ADDRESS, MODBUS_PORT, Plant
+from drivers import DRIVERS
+from drivers.sim.equipment import Equipment
 from edge.errors import EdgeError
+from edge.proof.setting import setting
 from tests.support.mosquitto import free_port
 
 DEMO = Path(edge.__file__).resolve().parents[1] / "config" / "demo" / "site.yaml"
+QUIET = 5.0  # minute of the garage's day: nobody comes for an hour
 OUTPUTS = {
-    "booster": tuple(f"p{i}_{what}" for i in (1, 2, 3) for what in ("run", "reference")),
+    "supply": tuple(f"p{i}_{what}" for i in (1, 2, 3) for what in ("run", "reference")),
     "zones": ("v1_command", "v2_command", "v3_command"),
     "lobby": ("level",),
-    "io": ("relay1", "relay2", "relay3"),
+    "panel": ("relay1", "relay2", "relay3"),
     "sump": ("p1_run", "p2_run"),
     "garage": ("level",),
 }
@@ -51,7 +55,7 @@ class RunningPlant:
         self._loop: asyncio.AbstractEventLoop
         self._task: asyncio.Task[None]
         self._error: BaseException | None = None
-        self.plant: Plant
+        self.plant: Equipment
 
     def __enter__(self) -> RunningPlant:
         self._thread.start()
@@ -73,9 +77,11 @@ class RunningPlant:
         assert task is not None
         self._loop, self._task = asyncio.get_running_loop(), task
         try:
-            self.plant = Plant(
-                self.modbus_port, f"127.0.0.1/32:{self.lobby_port}", noise=self._noise
-            )
+            with TemporaryDirectory() as folder:
+                site, plant = self.site(Path(folder)), DEMO.with_name("plant.yaml")
+                found = setting(site, DRIVERS, plant, {"garage": {"minute": QUIET}}, minute=435.0)
+            found.field.rig.noise = self._noise
+            self.plant = Equipment(found.field, found.site.buses)
             async with self.plant:
                 self._up.set()
                 await self.plant.run()
@@ -93,17 +99,17 @@ class RunningPlant:
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(30)
 
     def fault(self, name: str, *, on: bool = True) -> None:
-        """Let one of the plant's faults begin or end."""
-        fault = self.plant.faults[name]
-        self.call(fault.start if on else fault.stop)
+        """Let "MODEL FAULT" begin or end."""
+        rig = self.plant.rig
+        self.call(rig.start if on else rig.stop, *name.split())
 
     def press(self, button: int) -> None:
         """Hold a push button of the panel."""
-        self.call(self.plant.press, button)
+        self.fault(f"panel press:{button}")
 
     def let_go(self, button: int) -> None:
         """Let go of it."""
-        self.call(self.plant.let_go, button)
+        self.fault(f"panel press:{button}", on=False)
 
     def read(self, model: str, variable: str) -> float:
         """What a model shows now."""
@@ -122,7 +128,7 @@ class RunningPlant:
 
     def requests(self) -> int:
         """Modbus requests that arrived so far."""
-        return sum(self.plant.modbus.requests.values())
+        return sum(sum(server.requests.values()) for server in self.plant.modbus.values())
 
     def site(
         self, directory: Path, *, broker: int | None = None, replace: dict[str, str] | None = None
@@ -130,8 +136,8 @@ class RunningPlant:
         """The demo's site on this plant's ports, with MQTT 5; without a broker when None."""
         text = DEMO.read_text()
         changes = {
-            f"127.0.0.1:{MODBUS_PORT}": f"127.0.0.1:{self.modbus_port}",
-            LOBBY_ADDRESS.replace("/32", ""): f"127.0.0.1:{self.lobby_port}",
+            "127.0.0.1:15502": f"127.0.0.1:{self.modbus_port}",
+            "127.0.0.1:47820": f"127.0.0.1:{self.lobby_port}",
             "127.0.0.1/32:47821": f"127.0.0.1/32:{free_udp_port()}",
             "127.0.0.1:15503": f"127.0.0.1:{self.bms_port}",
             '{mqtt: "127.0.0.1:18830", protocol: "3.1.1"}': f'{{mqtt: "127.0.0.1:{broker}"}}',

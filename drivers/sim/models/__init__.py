@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from drivers.sim.models.bearing import Machine
 from drivers.sim.models.booster import Booster
 from drivers.sim.models.cooling import Tower
 from drivers.sim.models.day import Day
@@ -14,6 +15,7 @@ from drivers.sim.models.drainage import Sump
 from drivers.sim.models.fire import FireMain
 from drivers.sim.models.irrigation import Irrigation
 from drivers.sim.models.lighting import Garage, Lobby, Outdoor
+from drivers.sim.models.meter import Meter
 from drivers.sim.models.model import Model
 from drivers.sim.models.panel import IoModule
 from drivers.sim.models.zones import ZoneNetwork
@@ -30,5 +32,7 @@ MODELS: Mapping[str, Callable[..., Model]] = {
     "sump": Sump,
     "irrigation": Irrigation,
     "tower": Tower,
+    "bearing": Machine,
+    "meter": Meter,
 }
 """By the name that a site, a scenario or a plant calls them; arguments are the model's own."""

@@ -10,7 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from drivers.sim.models.model import MPA_PER_METRE, approach, numbered
+from drivers.sim.models.model import (
+    MPA_PER_METRE,
+    Count,
+    NotNegative,
+    Positive,
+    approach,
+    numbered,
+)
 
 # Booster set: H = H0·s² - a·Q², common to all pumps.
 H0 = 65.0  # m at full speed and no flow
@@ -67,16 +74,16 @@ class Booster:
 
     def __init__(
         self,
-        pumps: int = 3,
-        pressure: float = 0.40,
-        demand: float = 6.0,
+        pumps: Count = 3,
+        pressure: NotNegative = 0.40,
+        demand: NotNegative = 6.0,
         *,
-        leak: float = 0.0,
-        head: float = H0,
-        curve: float = CURVE,
-        compliance: float = COMPLIANCE,
-        ramp: float = PUMP_RAMP,
-        rated: float = PUMP_RATED,
+        leak: NotNegative = 0.0,
+        head: Positive = H0,
+        curve: Positive = CURVE,
+        compliance: Positive = COMPLIANCE,
+        ramp: Positive = PUMP_RAMP,
+        rated: Positive = PUMP_RATED,
         hours: Sequence[float] = (),
         drives: int | None = None,
         mains: float = 0.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from drivers.sim.models.bearing import Bearing
-from drivers.sim.models.model import approach, numbered
+from drivers.sim.models.model import Count, NotNegative, Positive, approach, numbered
 
 LOAD = 1000.0  # kW
 APPROACH = 3.0  # K to the wet bulb with every fan at full speed, at that load
@@ -26,16 +26,16 @@ class Tower:
 
     A fan turns at its `reference` while `run`; without a drive `f{n}_high` is its fast winding.
     Faults: `fan_trip:n`, `fan_dead:n` (no feedback), `vibration:n` (12 mm/s, the switch trips),
-    `unbalance:n` (9 mm/s at full speed), `bearing_worn:n`.
+    `unbalance:n` (9 mm/s at full speed), `bearing_worn:n` (0.9 K/h warmer, and it shakes more).
     """
 
     dt = 0.5
     noise: Mapping[str, float] = {"leaving_temperature": 0.05, "wet_bulb": 0.05}
 
     def __init__(
-        self, cells: int = 2, leaving: float = 30.0, wet_bulb: float = 26.0, load: float = LOAD,
-        approach_full: float = APPROACH, water: float = WATER, drives: bool = True,
-        ambient: float = 30.0, basin: float = 0.5,
+        self, cells: Count = 2, leaving: float = 30.0, wet_bulb: float = 26.0,
+        load: NotNegative = LOAD, approach_full: Positive = APPROACH, water: Positive = WATER,
+        drives: bool = True, ambient: float = 30.0, basin: NotNegative = 0.5,
     ) -> None:  # fmt: skip
         self.leaving, self.wet_bulb, self.load, self.drives = leaving, wet_bulb, load, drives
         self.conductance = LOAD / approach_full / cells  # kW/K of a cell
@@ -90,7 +90,8 @@ class Tower:
         share = self.speeds[i - 1] / 100
         if f"vibration:{i}" in self.active and share > 0:
             return 12.0
-        return (9.0 if f"unbalance:{i}" in self.active else 2.0) * share * share
+        unbalanced = 9.0 if f"unbalance:{i}" in self.active else 2.0
+        return unbalanced * share * share * self.bearings[i - 1].shakes
 
     def readings(self) -> dict[str, float]:
         """Temperatures in °C, speeds in %, vibration in mm/s, level in m, kWh and m³."""

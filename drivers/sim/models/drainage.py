@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from drivers.sim.models.model import numbered
+from drivers.sim.models.model import Count, NotNegative, Positive, numbered
 
 AREA = 2.0  # m²
 FLOW = 12.0  # m³/h of one pump
@@ -33,8 +33,9 @@ class Sump:
     noise: Mapping[str, float] = {"sump_level": 0.001}
 
     def __init__(
-        self, pumps: int = 2, area: float = AREA, flow: float = FLOW, level: float = LEVEL,
-        inflow: float = 0.0, float_at: float = FLOAT, spill: float = SPILL,
+        self, pumps: Count = 2, area: Positive = AREA, flow: Positive = FLOW,
+        level: NotNegative = LEVEL, inflow: NotNegative = 0.0, float_at: Positive = FLOAT,
+        spill: Positive = SPILL,
     ) -> None:  # fmt: skip
         self.count, self.area, self.flow, self.level = pumps, area, flow, level
         self.inflow, self.float_at, self.spill, self.wear = inflow, float_at, spill, 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from drivers.sim.models.model import approach, numbered
+from drivers.sim.models.model import Count, NotNegative, Percent, Positive, approach, numbered
 
 FLOW = 3.6  # m³/h of one zone: 12 mm/h on 300 m²
 BROKEN = 1.4  # of the flow with a broken head
@@ -24,8 +24,9 @@ class Irrigation:
     noise: Mapping[str, float] = {"zone_flow": 0.02, "soil": 0.2}
 
     def __init__(
-        self, zones: int = 3, flow: float = FLOW, et0: float = 0.0052, rain: float = 0.0,
-        wind: float = 1000.0, air: float = 20.0, soil: float = 30.0,
+        self, zones: Count = 3, flow: Positive = FLOW, et0: NotNegative = 0.0052,
+        rain: NotNegative = 0.0, wind: NotNegative = 1000.0, air: float = 20.0,
+        soil: Percent = 30.0,
     ) -> None:  # fmt: skip
         self.flows = [flow] * zones
         self.et0, self.rain, self.wind, self.air, self.soil = et0, rain, wind, air, soil

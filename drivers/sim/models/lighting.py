@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import inf, pi, sin
 
+from drivers.sim.models.model import NotNegative, Percent, Positive, Share
+
 # Lobby.
 DAYLIGHT_FACTOR = 0.01
 LAMPS_FULL = 200.0  # lx at 100 %
 COVERED = 5.0  # lx
+OUT = 0.3  # of a group that is dark where `lamps_out`
 
 # Garage: arrivals as (from minute, to minute, minutes between two).
 ARRIVALS = (
@@ -43,24 +46,26 @@ class Lamps:
     """A group of dimmable lamps: power and light by level, energy against two baselines.
 
     `clean` is the share of the light that dirt lets through. After `l70` burning hours they give
-    70 % of their light: 50 000 h for LED; the book's lamps never fade.
+    70 % of their light: 50 000 h for LED; the book's lamps never fade. `dark` is the share of them
+    that is out.
     """
 
     def __init__(
-        self, standby: float, rated: float, clock: tuple[float, float] = (0.0, DAY)
-    ) -> None:
+        self, standby: float, rated: float, clock: tuple[float, float] = (0.0, DAY), *,
+        clean: float = 1.0, hours: float = 0.0, l70: float = inf,
+    ) -> None:  # fmt: skip
         self.standby, self.rated, self.clock = standby, rated, clock
-        self.clean, self.hours, self.l70 = 1.0, 0.0, inf
+        self.clean, self.hours, self.l70, self.dark = clean, hours, l70, 0.0
         self.energy, self.always_on, self.time_clock = 0.0, 0.0, 0.0
 
     @property
     def efficacy(self) -> float:
         """What is left of the light of new and clean lamps, 0-1."""
-        return float(self.clean * 0.7 ** (self.hours / self.l70))
+        return float(self.clean * (1 - self.dark) * 0.7 ** (self.hours / self.l70))
 
     def power(self, level: float) -> float:
         """W at a level in percent, standby included."""
-        return self.standby + (self.rated - self.standby) * level / 100
+        return self.standby + (self.rated - self.standby) * (1 - self.dark) * level / 100
 
     def burn(self, level: float, minute: float, dt: float) -> None:
         """Count `dt` seconds at a level. The time clock burns from its first minute of the day to
@@ -74,9 +79,10 @@ class Lamps:
             self.hours += dt / 3600
 
     def readings(self, level: float) -> dict[str, float]:
-        """Power in W, energies in kWh, burning hours."""
+        """Power in W, energies in kWh, burning hours, light in % of what new lamps give at most."""
         return {
             "power": self.power(level),
+            "light": self.efficacy * level,
             "energy": self.energy,
             "always_on": self.always_on,
             "time_clock": self.time_clock,
@@ -88,27 +94,26 @@ class Lobby:
     """A lobby with dimmable lamps and a ceiling sensor that sees lamps and daylight.
 
     Faults: `lux_covered` (the sensor reads 5 lx whatever happens), `lux_stuck` (it stays at what
-    it saw).
+    it saw), `lamps_out` (three of ten are dark).
     """
 
     dt = 1.0
     switches: frozenset[str] = frozenset()
-    faults = frozenset({"lux_covered", "lux_stuck"})
-    noise: Mapping[str, float] = {"illuminance": 0.5}
+    faults = frozenset({"lux_covered", "lux_stuck", "lamps_out"})
+    noise: Mapping[str, float] = {"illuminance": 0.5, "power": 0.5}
 
     def __init__(
         self,
         minute: float = 0.0,
-        level: float = 75.0,
-        full_output: float = LAMPS_FULL,
-        daylight_factor: float = DAYLIGHT_FACTOR,
-        clean: float = 1.0,
-        hours: float = 0.0,
-        l70: float = inf,
+        level: Percent = 75.0,
+        full_output: Positive = LAMPS_FULL,
+        daylight_factor: NotNegative = DAYLIGHT_FACTOR,
+        clean: Share = 1.0,
+        hours: NotNegative = 0.0,
+        l70: Positive = inf,
     ) -> None:
         self.minute, self.full_output, self.daylight_factor = minute, full_output, daylight_factor
-        self.lamps = Lamps(6.0, 240.0)
-        self.lamps.clean, self.lamps.hours, self.lamps.l70 = clean, hours, l70
+        self.lamps = Lamps(6.0, 240.0, clean=clean, hours=hours, l70=l70)
         self.active: set[str] = set()
         self.commands = {"level": level}
         self._seen = self.illuminance
@@ -135,6 +140,7 @@ class Lobby:
 
     def step(self, dt: float) -> None:
         """The sun moves on; lamps follow their level at once."""
+        self.lamps.dark = OUT if "lamps_out" in self.active else 0.0
         self.lamps.burn(self.commands["level"], self.minute % DAY, dt)
         self.minute += dt / 60
 
@@ -155,17 +161,21 @@ class Garage:
     """A garage lane without daylight: a presence sensor that people pass by the timetable.
 
     `passage` is how long the sensor sees somebody, in seconds. Faults: `pir_stuck` (it always sees
-    somebody), `pir_blind` (never), `sensor_bad:motion` of the rig.
+    somebody), `pir_blind` (never), `lamps_out` (three of ten are dark), `sensor_bad:motion` of the
+    rig.
     """
 
     dt = 1.0
     switches: frozenset[str] = frozenset()
-    faults = frozenset({"pir_stuck", "pir_blind"})
-    noise: Mapping[str, float] = {}
+    faults = frozenset({"pir_stuck", "pir_blind", "lamps_out"})
+    noise: Mapping[str, float] = {"power": 2.0}
 
-    def __init__(self, minute: float = 0.0, level: float = 30.0, passage: float = PASSAGE) -> None:
+    def __init__(
+        self, minute: float = 0.0, level: Percent = 30.0, passage: Positive = PASSAGE,
+        clean: Share = 1.0, hours: NotNegative = 0.0, l70: Positive = inf,
+    ) -> None:  # fmt: skip
         self.minute, self.passage = minute, passage
-        self.lamps = Lamps(50.0, 1600.0)
+        self.lamps = Lamps(50.0, 1600.0, clean=clean, hours=hours, l70=l70)
         self.active: set[str] = set()
         self.commands = {"level": level}
 
@@ -180,6 +190,7 @@ class Garage:
 
     def step(self, dt: float) -> None:
         """Time goes on; lamps follow their level at once."""
+        self.lamps.dark = OUT if "lamps_out" in self.active else 0.0
         self.lamps.burn(self.commands["level"], self.minute % DAY, dt)
         self.minute += dt / 60
 
@@ -197,17 +208,23 @@ class Garage:
 class Outdoor:
     """A yard: lamps on a contactor `on` with a dimming `level`, and a sensor that sees the sky.
 
-    Fault: `lux_covered` (leaves lie on the sensor, it reads 5 lx).
+    Faults: `lux_covered` (leaves lie on the sensor, it reads 5 lx), `lamps_out` (three of ten are
+    dark).
     """
 
     dt = 1.0
     switches = frozenset({"on"})
-    faults = frozenset({"lux_covered"})
-    noise: Mapping[str, float] = {"illuminance": 0.5}
+    faults = frozenset({"lux_covered", "lamps_out"})
+    noise: Mapping[str, float] = {"illuminance": 0.5, "power": 1.0}
 
-    def __init__(self, minute: float = 0.0, on: float = 1.0, level: float = 100.0) -> None:
+    def __init__(
+        self, minute: float = 0.0, on: Share = 1.0, level: Percent = 100.0,
+        clean: Share = 1.0, hours: NotNegative = 0.0, l70: Positive = inf,
+    ) -> None:  # fmt: skip
         self.minute = minute
-        self.lamps = Lamps(10.0, 600.0, clock=(1080.0, 360.0))
+        self.lamps = Lamps(
+            10.0, 600.0, clock=(1080.0, 360.0), clean=clean, hours=hours, l70=l70
+        )  # fmt: skip
         self.active: set[str] = set()
         self.commands = {"on": on, "level": level}
 
@@ -218,6 +235,7 @@ class Outdoor:
 
     def step(self, dt: float) -> None:
         """The sun moves on; lamps follow at once."""
+        self.lamps.dark = OUT if "lamps_out" in self.active else 0.0
         self.lamps.burn(self.lit, self.minute % DAY, dt)
         self.minute += dt / 60
 

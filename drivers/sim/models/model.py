@@ -7,7 +7,16 @@ and nothing else does, so equal steps give equal values. Driven by `drivers/sim/
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Annotated, Protocol
+
+from pydantic import Field
+
+# What an option of a model may be; a plant file that says something else is refused.
+Count = Annotated[int, Field(ge=1, le=100)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 
 MPA_PER_METRE = 0.00980665
 

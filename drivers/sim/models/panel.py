@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from drivers.sim.models.model import numbered
+from drivers.sim.models.model import Count, numbered
 
 
 @dataclass
@@ -15,7 +15,7 @@ class IoModule:
     Faults: `press:n` holds the push button on input n.
     """
 
-    channels: int = 8
+    channels: Count = 8
     dt: float = 1.0
     active: set[str] = field(default_factory=set)
     noise: Mapping[str, float] = field(default_factory=dict)

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
+from typing import Annotated
 
-from drivers.sim.models.model import approach, numbered
+from pydantic import Field
+
+from drivers.sim.models.model import Count, NotNegative, Percent, Positive, approach, numbered
 
 # Zone network.
 HEADER = 0.41162  # MPa
@@ -20,7 +23,9 @@ STROKE = 50.0  # s for 0-100 %
 RUNAWAY = 12.0  # %/s: 80 to 20 % in 5 s
 RUNAWAY_TO = 20.0  # %
 SUPPLY_LOW = 0.30  # MPa
+STICTION = 8.0  # % that a sticking stem holds out: beyond the 5 % of a position error
 REST = 3.0  # s without a movement of the command, after which a movement is another stroke
+JAMS = ("valve_stuck", "valve_drift", "stiction")  # what an exercise may free
 
 
 @dataclass(slots=True)
@@ -29,6 +34,7 @@ class Valve:
 
     motor: float = 80.0
     plug: float = 80.0
+    wound: float = 0.0  # % that the drive is ahead of a stem that sticks
     asked: float = 80.0  # the command as it was in the last step
     still: float = 0.0  # s for which it has not moved
     strokes: int = 0  # that its command asked for since it jammed
@@ -57,9 +63,11 @@ class ZoneNetwork:
     """A header at `supply` MPa and zones behind valves of `kvs`, linear unless `rangeability` says
     equal-percentage, consumers of `cd` each, of which `share` are open; a stroke takes `stroke` s.
 
-    Faults: `valve_stuck:n` (jams), `valve_drift:n` (motor and plug run to 20 % in 5 s and jam;
-    either is over at the `frees`-th stroke that the command asks for after a rest, 0 never),
-    `false_feedback:n` (the plug does, the feedback does not), `hoa_hand:n` (hand lever),
+    Faults: `valve_stuck:n` (jams), `valve_drift:n` (stem and plug run to 20 % in 5 s and jam),
+    `stiction:n` (the stem stays where it is until the drive is more than `stiction` % away, then
+    jumps after it, and sticks again); each is over at the `frees`-th stroke that the command asks
+    for after a rest, 0 never. `false_feedback:n` (the plug runs to 20 %, the feedback stays),
+    `gear_off:n` (disengaged: motor and feedback travel, the plug stays), `hoa_hand:n` (hand lever),
     `burst:n`, `supply_drop` (the header falls to 0.30 MPa).
     """
 
@@ -67,14 +75,17 @@ class ZoneNetwork:
     switches: frozenset[str] = frozenset()
 
     def __init__(
-        self, zones: int = 3, opening: float = 80.0, supply: float = HEADER, *, kvs: float = KVS,
-        cd: float = CD, burst: float = BURST, stroke: float = STROKE, rangeability: float = 0.0,
-        frees: int = 0,
+        self, zones: Count = 3, opening: Percent = 80.0, supply: NotNegative = HEADER, *,
+        kvs: Positive = KVS, cd: Positive = CD, burst: NotNegative = BURST,
+        stroke: Positive = STROKE, rangeability: NotNegative = 0.0,
+        frees: Annotated[int, Field(ge=0)] = 0,
+        stiction: Annotated[float, Field(gt=0, le=100)] = STICTION,
     ) -> None:  # fmt: skip
         self.supply = supply
         self.kvs, self.cd, self.burst, self.share = kvs, cd, burst, 1.0
-        self.stroke, self.rangeability, self.frees = stroke, rangeability, frees
-        self.valves = [Valve(opening, opening, opening) for _ in range(zones)]
+        self.stroke, self.rangeability = stroke, rangeability
+        self.frees, self.stiction = frees, stiction
+        self.valves = [Valve(opening, opening, asked=opening) for _ in range(zones)]
         self.zones = [Zone() for _ in range(zones)]
         self.active: set[str] = set()
         self.commands = {f"v{i}_command": opening for i in range(1, zones + 1)}
@@ -82,7 +93,7 @@ class ZoneNetwork:
             (f"v{i}_position", f"v{i}_auto", f"z{i}_pressure", f"z{i}_flow", f"z{i}_volume")
             for i in range(1, zones + 1)
         ]
-        kinds = ("valve_stuck", "valve_drift", "false_feedback", "hoa_hand", "burst")
+        kinds = (*JAMS, "false_feedback", "gear_off", "hoa_hand", "burst")
         self.faults = numbered(kinds, zones) | {"supply_drop"}
         self.noise: Mapping[str, float] = (
             {"header_pressure": 3e-4}
@@ -106,7 +117,7 @@ class ZoneNetwork:
         header, healthy = self.header, not self.active
         for i, command in enumerate(self.commands.values(), 1):
             valve, zone, cd = self.valves[i - 1], self.zones[i - 1], self.cd * self.share
-            if healthy and command == valve.asked == valve.motor == valve.plug:
+            if healthy and command == valve.asked == valve.motor == valve.plug and not valve.wound:
                 valve.still += dt
                 valve.strokes = 0
             else:
@@ -127,7 +138,7 @@ class ZoneNetwork:
         command = self.commands[f"v{i}_command"]
         moved = command != valve.asked
         valve.asked = command
-        jams = {f"valve_drift:{i}", f"valve_stuck:{i}"} & self.active
+        jams = {f"{jam}:{i}" for jam in JAMS} & self.active
         if moved and valve.still >= REST and jams:
             valve.strokes += 1
         valve.still = 0.0 if moved else valve.still + dt
@@ -141,10 +152,15 @@ class ZoneNetwork:
         if f"valve_drift:{i}" in self.active:
             valve.motor = approach(valve.motor, RUNAWAY_TO, RUNAWAY * dt)
         elif f"valve_stuck:{i}" not in self.active and f"hoa_hand:{i}" not in self.active:
-            most = 100 / self.stroke * dt
-            valve.motor = approach(valve.motor, self.commands[f"v{i}_command"], most)
-        plug = RUNAWAY_TO if f"false_feedback:{i}" in self.active else valve.motor
-        valve.plug = approach(valve.plug, plug, RUNAWAY * dt)
+            drive = valve.motor + valve.wound
+            drive = approach(drive, self.commands[f"v{i}_command"], 100 / self.stroke * dt)
+            sticks = f"stiction:{i}" in self.active and abs(drive - valve.motor) <= self.stiction
+            valve.motor, valve.wound = (
+                (valve.motor, drive - valve.motor) if sticks else (drive, 0.0)
+            )
+        if f"gear_off:{i}" not in self.active:
+            plug = RUNAWAY_TO if f"false_feedback:{i}" in self.active else valve.motor
+            valve.plug = approach(valve.plug, plug, RUNAWAY * dt)
 
     def readings(self) -> dict[str, float]:
         """Pressures in MPa, flows in m³/h, volumes in m³, positions in %."""

@@ -115,6 +115,7 @@ async def exchange(line: SerialLine, *parts: bytes, pause: float = 0.0) -> bytes
         ({"answer": "function"}, framed(7, b"\x04" + RIGHT[2:-2])),
         ({"answer": "short"}, framed(7, bytes.fromhex("03020064"))),
         ({"answer": "transaction"}, RIGHT[:-1] + bytes((RIGHT[-1] ^ 0xFF,))),
+        ({"answer": "words"}, framed(7, RIGHT[1:3] + RIGHT[5:7] + RIGHT[3:5])),
         ({"answer": "garbage"}, b"\xde\xad\xbe\xef" * 8),
         ({"exception": 6}, framed(7, b"\x83\x06")),
         ({"bytewise": True}, RIGHT),

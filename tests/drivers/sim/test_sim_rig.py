@@ -104,6 +104,22 @@ def test_a_bad_sensor_shows_nothing() -> None:
     assert rig.read("booster", "discharge_pressure") == 0.40
 
 
+def test_a_frozen_sensor_stays_at_what_it_saw() -> None:
+    """§7.0: without noise, whatever the plant does; the repair shows the truth."""
+    rig = everything(noise=1.0)
+    rig.advance_to(0.0)
+    rig.start("zones", "sensor_frozen:z3_pressure")
+    rig.start("zones", "valve_drift:3")
+    seen = set()
+    for second in range(20):
+        rig.advance_to(float(second))
+        seen.add(rig.read("zones", "z3_pressure"))
+    (stayed,) = seen
+    assert stayed == pytest.approx(0.40, abs=1e-3)
+    rig.stop("zones", "sensor_frozen:z3_pressure")
+    assert rig.read("zones", "z3_pressure") == pytest.approx(0.281, abs=2e-3)
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_every_fault_can_be_started_and_stopped(model: str) -> None:
     """Each named fault starts and stops, and an unknown one is refused."""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from edge.cli import demo
 from edge.cli.view import Scene, draw
 from edge.hmi.feed import Feed
 from edge.text import Language, Text
 from tests.edge.conftest import POINTS, WALL, FakeView
+
+if TYPE_CHECKING:
+    from edge.cli.stage import Stage
 
 KEYS = Text("q 退出", "q quit")
 
@@ -163,6 +168,17 @@ def test_what_needs_an_eye_comes_first() -> None:
     assert order == ["booster.pressure", "lobby.lux", "booster.p1.run", "v3.position"]
 
 
+def test_what_a_protection_drives_comes_before_what_controls_itself() -> None:
+    """A fan that its guard has stopped stands above the pumps that run as they should."""
+    view = FakeView()
+    view.outputs["v3.position"] |= {"slot": 5, "by": "guard"}
+
+    lines = screen(scene(view), 80, 30)
+    order = [line.split()[0] for line in lines if line.startswith(tuple(p[0] for p in POINTS))]
+
+    assert order.index("v3.position") < order.index("booster.p1.run")
+
+
 def test_points_that_do_not_fit_can_be_scrolled_to() -> None:
     """The title counts them; scrolling past the end shows the last page."""
     view = FakeView(MANY)
@@ -187,3 +203,13 @@ def test_a_telephone_shows_names_values_and_ages() -> None:
 
     assert any(line.startswith("v3.position") for line in lines)
     assert not any("给定" in line for line in lines)
+
+
+def test_the_keys_of_the_demo_fit_the_narrowest_screen() -> None:
+    """With every fault on, in both languages, within 80 places; `q` is still there."""
+    switches = {name: SimpleNamespace(on=True) for name in demo.KEYS.values()}
+    keys = demo._keys(cast("Stage", SimpleNamespace(switches=switches)))
+    for text in (keys.zh, keys.en):
+        assert cell_len(f" {text}") <= 80
+        assert text.endswith(" q")
+        assert all(f"*{key}" in text for key in demo.KEYS)

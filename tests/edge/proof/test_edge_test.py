@@ -33,16 +33,16 @@ def edge_test(
 
 @pytest.mark.slow
 def test_the_demo_holds_and_junit_says_so(tmp_path: Path) -> None:
-    """Eight scenarios on real profiles and polls, in two processes, each in the report once."""
+    """Nine scenarios on real profiles and polls, in two processes, each in the report once."""
     done = edge_test("config/demo", "-j", "2", "--junit", tmp_path / "junit.xml")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "8 of 8 hold" in done.stdout
+    assert "9 of 9 hold" in done.stdout
     (suite,) = ET.parse(tmp_path / "junit.xml").getroot()
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("8", "0", "0")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("9", "0", "0")
     assert suite.get("name") == "config/demo/site.test.yaml"
     names = [case.get("name") for case in suite]
     assert names[:2] == ["valve_deviation", "burst"]
-    assert len(names) == 8
+    assert len(names) == 9
 
 
 SITE = """

@@ -1,7 +1,8 @@
-"""The register maps of the simulated equipment, each as odd as maps in the field are.
+"""Register maps of equipment as manuals would give them, written apart from the profiles.
 
 Word orders, scales and types differ from device to device on purpose, so that profiles have work
-to do. The profiles that read them are `config/profiles/generic/`. Used by `drivers/sim/plant.py`.
+to do. The profiles that lead to the same maps are `config/profiles/generic/`; that they do is
+compared byte by byte in `tests/drivers/sim/test_equipment.py`.
 """
 
 from __future__ import annotations
@@ -96,4 +97,52 @@ GARAGE_MAP = (
 FIRE_MAP = (
     Register("hydrant_pressure", "input", 0, scale=0.001),
     Register("cabinet_auto", "discrete", 0, "bit"),
+)
+
+
+def tower_map(cells: int = 2) -> tuple[Register, ...]:
+    """A cooling tower's panel: signed tenths, speeds in 0.01 Hz, a block of ten for each fan."""
+    return (
+        Register("leaving_temperature", "input", 0, "i16", scale=0.1, absent=0x7FFF),
+        Register("wet_bulb", "input", 1, "i16", scale=0.1, absent=0x7FFF),
+        Register("basin_level", "input", 2, scale=0.001),
+        Register("fan_energy", "input", 3, "u32", "ABCD", scale=0.1),
+        Register("makeup_valve", "coil", 4, "bit", writable=SWITCH),
+        *(
+            register
+            for i in range(1, cells + 1)
+            for register in (
+                Register(f"f{i}_run", "coil", i - 1, "bit", writable=SWITCH),
+                Register(f"f{i}_reference", "holding", i - 1, scale=HZ, writable=PERCENT),
+                Register(f"f{i}_running", "input", 10 * i, bit=0),
+                Register(f"f{i}_fault", "input", 10 * i, bit=1),
+                Register(f"f{i}_switch", "input", 10 * i, bit=2),
+                Register(f"f{i}_vibration", "input", 10 * i + 1, scale=0.1),
+                Register(f"f{i}_bearing", "input", 10 * i + 2, "i16", scale=0.1, absent=0x7FFF),
+            )
+        ),
+    )
+
+
+BED_MAP = (
+    Register("zone_flow", "input", 0, scale=0.01),
+    Register("zone_volume", "input", 1, "u32", "ABCD", scale=0.01),
+    *(Register(f"z{i}_valve", "coil", i - 1, "bit", writable=SWITCH) for i in range(1, 5)),
+    Register("master_valve", "coil", 4, "bit", writable=SWITCH),
+    Register("feed_pump", "coil", 5, "bit", writable=SWITCH),
+)
+
+WEATHER_MAP = (
+    Register("et0", "input", 0, scale=0.0001),
+    Register("rain", "input", 1, scale=0.0001),
+    Register("wind", "input", 2, scale=100.0),
+    Register("air", "input", 3, "i16", scale=0.1, absent=0x7FFF),
+    Register("soil", "input", 4, scale=0.1),
+)
+
+YARD_MAP = (
+    Register("illuminance", "input", 0, "f32", "ABCD"),
+    Register("on", "coil", 0, "bit", writable=SWITCH),
+    Register("level", "holding", 0, writable=PERCENT),
+    Register("power", "input", 2),
 )
