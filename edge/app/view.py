@@ -278,6 +278,9 @@ class AppView:
             slot = int(scan.image.owner[c])
             by = commands.get((point, slot)) or names.get((point, slot), "")
             found[point] = {"value": number(float(scan.image.target[c])), "slot": slot, "by": by}
+            low, high = map(float, scan.image.span[:, c])
+            if not math.isnan(low):
+                found[point]["held"] = [number(low), number(high)]
         return found
 
     def _alarms(self) -> list[Json]:

@@ -189,6 +189,9 @@ CORRECTION = Kind(
     publishes=_publishes,
     states=lambda _: STATES,
     alarms=_alarms,
+    positions=lambda model: (
+        {model.output: model.feedback} if model.cause == "valve_position" else {}
+    ),
     explains=lambda model: {
         model.output: " or ".join(f"{{rule}}.state == {s}" for s in (ACTING, CHECKING, CORRECTED))
     },

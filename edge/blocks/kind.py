@@ -208,6 +208,8 @@ class Kind:
     every instance of the kind, its own among them, is given to each as the last operands (what all
     share is then a sum that nobody keeps). `audited` is one too: each of its changes is an event, a
     record of the journal, and has the rule's state kept at once: a kill must not undo it.
+    `positions` names commandable points that move valves, each with what says where it stands: while
+    that is bad, no automatic request moves it far.
     """
 
     name: str
@@ -224,6 +226,7 @@ class Kind:
     resettable: bool = False
     advice: Callable[[Any, Known], tuple[Text, ...]] = lambda *_: ()
     explains: Callable[[Any], Mapping[str, str]] = lambda _: {}
+    positions: Callable[[Any], Mapping[str, Source | None]] = lambda _: {}
     shared: str = ""
     audited: str = ""
     examples: tuple[Example, ...] = ()

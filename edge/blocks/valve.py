@@ -221,6 +221,7 @@ VALVE = Kind(
     publishes=_publishes,
     states=lambda _: VALVE_STATES,
     alarms=_alarms,
+    positions=lambda model: {str(model.command): model.position},
     explains=lambda model: {str(model.command): f"{{rule}}.state != {OK}"},
     examples=(
         Example(

@@ -255,6 +255,7 @@ VALVE_EXERCISE = Kind(
     alarms=_alarms,
     agenda=agenda,
     audited="state",
+    positions=lambda model: {model.output: model.position},
     explains=lambda model: {model.output: f"{{rule}}.state == {EXERCISING}"},
     examples=(
         Example(

@@ -220,6 +220,7 @@ ZONE_LOSS = Kind(
     publishes=_publishes,
     states=lambda model: GROUP_STATES + ZONE_STATES * len(model.zones),
     alarms=_alarms,
+    positions=lambda model: {str(zone.command): zone.position for zone in model.zones},
     explains=lambda model: {
         str(zone.command): f"{{rule}}.{zone.id} != {NORMAL}" for zone in model.zones
     },

@@ -19,6 +19,7 @@ class Wire:
     `needs` are the points that must have been read once before the output may be written; `owners`
     the instructions whose rules ask for it. `priorities`: the device keeps a ladder of its own, so
     the slot is written too. `late`: seconds that it starts later than others after a cold start.
+    `seen`: it moves a valve, and that point says where it stands, within the range `travel`.
     """
 
     ordinal: int
@@ -34,3 +35,5 @@ class Wire:
     needs: tuple[int, ...]
     rules: frozenset[str]
     late: float = 0.0
+    seen: int | None = None
+    travel: tuple[float, float] = (0.0, 100.0)
