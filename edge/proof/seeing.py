@@ -53,6 +53,11 @@ class Seeing:
         """The slot that decides an output: control, remote, protect, …"""
         return self._stage.owner(point)
 
+    def bound(self, point: str) -> list[float]:
+        """What automatic requests are kept within while nobody sees where a valve stands."""
+        low, high = self._stage.bound(point)
+        return [] if np.isnan(low) else [low, high]
+
     def plant(self, variable: str) -> float:
         """`booster.discharge_pressure`: the truth in the model, whatever its sensor says."""
         model, _, name = variable.partition(".")

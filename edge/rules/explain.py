@@ -338,8 +338,9 @@ class _Pen:
             return
         low = f"{bound['low']:.{data['decimals']}f}"
         span = f"{low}..{self._number(data, bound['high'])}"
+        whose = "" if data["winner"] >= Slot.CORRECT else "automatic control is "
         yield self._say(
-            f"{because} 无效, 自动控制限于 {span}", f"held to {span} because {because} is bad"
+            f"{because} 无效, 自动控制限于 {span}", f"{whose}held to {span} because {because} is bad"
         )
 
     def _say(self, zh: str, en: str) -> str:
@@ -374,7 +375,8 @@ class _Pen:
         if level["wins"] and data["decided"] not in (None, level["value"]):
             decided = self._number(data, data["decided"])
             limited = self._say("按变化率限制, 现为", "rate-limited, now")
-            word = self._say("现为", "now") if data.get("bound") else limited
+            bound = data.get("bound") and level["slot"] >= Slot.CORRECT
+            word = self._say("现为", "now") if bound else limited
             parts.append(f"{word} {decided}")
         return " · ".join(parts)
 
