@@ -195,7 +195,7 @@ CORRECTION = Kind(
     explains=lambda model: {
         model.output: " or ".join(f"{{rule}}.state == {s}" for s in (ACTING, CHECKING, CORRECTED))
     },
-    audited="state",
+    audited=lambda _: ("state",),
     shared="hour",
     examples=(
         Example(

@@ -324,7 +324,7 @@ DRY_RUN = Kind(
     publishes=_publishes,
     states=lambda model: _RING + model.restarts,
     alarms=_alarms,
-    resettable=True,
+    resettable=lambda _: True,
     examples=(
         Example(
             "below LL at once; above LL + 0.3 m for 60 s before the pumps run again",

@@ -88,7 +88,7 @@ INTERLOCK = Kind(
     slot=Slot.PROTECT,
     publishes=lambda _: (Published("tripped", "", Text("联锁动作", "interlock tripped")),),
     states=lambda _: 4,
-    resettable=True,
+    resettable=lambda _: True,
 )
 
 

@@ -156,7 +156,7 @@ TOWER_GUARD = Kind(
     publishes=_publishes,
     states=lambda _: _STATES,
     alarms=_alarms,
-    resettable=True,
+    resettable=lambda _: True,
     examples=(
         Example(
             "the switch trips at once, and for good until somebody resets it",

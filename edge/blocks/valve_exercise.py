@@ -254,7 +254,7 @@ VALVE_EXERCISE = Kind(
     states=lambda _: 11,
     alarms=_alarms,
     agenda=agenda,
-    audited="state",
+    audited=lambda _: ("state",),
     positions=lambda model: {model.output: model.position},
     explains=lambda model: {model.output: f"{{rule}}.state == {EXERCISING}"},
     examples=(

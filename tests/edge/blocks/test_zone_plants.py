@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from drivers.sim.models.zones import ZoneNetwork
 from edge.blocks.zone_loss import ZONE_LOSS
-from edge.blocks.zone_verdict import (
+from edge.blocks.zone_layout import (
     BURST,
     NORMAL,
     RESTRICTION,
