@@ -13,6 +13,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from edge.blocks.correct import stronger
 from edge.blocks.kind import TARGET_OPERANDS, Input, Source, usable
 from edge.blocks.output import OWNER, ask, present
 from edge.blocks.timing import lasted
@@ -40,11 +41,13 @@ from edge.blocks.zone_layout import (
 from edge.blocks.zone_verdict import bursts
 from edge.image.image import Bits, Floats, Index
 from edge.image.quality import GOOD
-from edge.image.slots import Slot
 from edge.schema.model import Model, Refusal
 from edge.text import Text
 
-READY, WAITING, CLOSING, CLOSED, NO_OTHER_PATH, UNSEEN, STUCK, TAKEN, STOPPED = range(9)
+# before it begins, and from then on until the reset
+READY, WAITING, NO_OTHER_PATH, UNSEEN, TAKEN = range(5)
+CLOSING, CLOSED, HALTED_NO_PATH, HALTED_UNSEEN, HALTED_TAKEN, STUCK, STOPPED = range(5, 12)
+HALTED = HALTED_NO_PATH - NO_OTHER_PATH
 
 SLOWEST = 50.0  # s that a closure takes at least, wherever it begins (§1.3)
 SHUT = 3.0  # %
@@ -135,8 +138,7 @@ def obstacle(
 ) -> int:  # fmt: skip
     """What forbids to shut zone k, READY for nothing."""
     i = inputs_of(par, p, header, k)
-    owner = v[ops[i - TARGET_OPERANDS + OWNER]]
-    if 0.0 < owner < Slot.CORRECT and owner != Slot.MIN_TIME:
+    if stronger(v[ops[i - TARGET_OPERANDS + OWNER]]):
         return TAKEN
     if not usable(v, q, ops[i + ISOLATE_POSITION]):
         return UNSEEN
@@ -187,7 +189,7 @@ def close(
     ask(v, q, ops, target, st[a + _ASKED], GOOD)
     shutting = st[a + _ASKED] > 0.0
     if hindered in (TAKEN, UNSEEN) or (hindered == NO_OTHER_PATH and shutting):
-        return hindered
+        return hindered + HALTED
     if shutting and st[state_of(s, k) + KEPT] != BURST:
         return STOPPED
     if not shutting and f <= SHUT:

@@ -17,6 +17,9 @@ from edge.blocks import isolate, zone_tree
 from edge.blocks.isolate import (
     CLOSED,
     CLOSING,
+    HALTED_NO_PATH,
+    HALTED_TAKEN,
+    HALTED_UNSEEN,
     ISOLATION_STATES,
     NO_OTHER_PATH,
     READY,
@@ -256,17 +259,24 @@ def _isolations(model: ZoneLoss) -> Iterator[Published]:
         yield Published(f"{zone.id}_isolation", "", text, states)
 
 
+_FAILED = (NO_OTHER_PATH, UNSEEN, HALTED_NO_PATH, HALTED_UNSEEN, STUCK, STOPPED)
+
 ISOLATIONS = {
     READY: Text("待命", "ready"),
     WAITING: Text("疑似爆管, 确认后关闭 {valve}", "burst suspected, {valve} is shut if it lasts"),
-    CLOSING: Text("正在关闭 {valve}", "shutting {valve}"),
-    CLOSED: Text("已关闭 {valve}", "{valve} is shut"),
     NO_OTHER_PATH: Text(
         "未关闭 {valve}: 否则有用户断水", "{valve} not shut: somebody would be cut off"
     ),
     UNSEEN: Text("未关闭 {valve}: 阀位无效", "{valve} not shut: its position is bad"),
+    TAKEN: Text("未关闭 {valve}: 由人或保护控制", "{valve} not shut: a person or a protection has it"),
+    CLOSING: Text("正在关闭 {valve}", "shutting {valve}"),
+    CLOSED: Text("已关闭 {valve}", "{valve} is shut"),
+    HALTED_NO_PATH: Text(
+        "{valve} 停在半途: 否则有用户断水", "{valve} halted on its way: somebody would be cut off"
+    ),
+    HALTED_UNSEEN: Text("{valve} 停在半途: 阀位无效", "{valve} halted: its position is bad"),
+    HALTED_TAKEN: Text("{valve} 由人或保护控制", "a person or a protection has {valve}"),
     STUCK: Text("{valve} 关不到位", "{valve} does not shut"),
-    TAKEN: Text("{valve} 由人或保护控制", "a person or a protection has {valve}"),
     STOPPED: Text("压力已恢复, 停止关闭 {valve}", "pressure is back, {valve} left where it is"),
 }
 
@@ -298,7 +308,7 @@ def _isolation_alarms(zone: Zone, model: ZoneLoss) -> Iterator[AlarmTemplate]:
         f"then let {valve} go with `edge reset {{rule}}`; nothing opens it by itself",
     )
     yield AlarmTemplate(
-        f"{zone.id.upper()}_ISOLATED", f"{point} == {CLOSING} or {point} == {CLOSED}", 1,
+        f"{zone.id.upper()}_ISOLATED", f"{point} >= {CLOSING}", 1,
         Text(f"{name.zh}疑似爆管, 已自动关闭 {valve}",
              f"{name.en}: burst suspected, {valve} shut automatically"),
         (find, Text("通知住户停水", "tell the residents that the water is off"), release),
@@ -309,7 +319,7 @@ def _isolation_alarms(zone: Zone, model: ZoneLoss) -> Iterator[AlarmTemplate]:
     )  # fmt: skip
     yield AlarmTemplate(
         f"{zone.id.upper()}_NOT_ISOLATED",
-        " or ".join(f"{point} == {s}" for s in (NO_OTHER_PATH, UNSEEN, STUCK, STOPPED)), 2,
+        " or ".join(f"{point} == {s}" for s in _FAILED), 2,
         Text(f"{name.zh}未能自动隔离", f"{name.en} was not isolated automatically"),
         (Text("看原因: {rule} 的隔离状态", "see why: the isolation's state"),
          Text(f"人工决定是否关闭 {valve}", f"decide whether to shut {valve} by hand"), find, release),

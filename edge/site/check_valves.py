@@ -1,7 +1,7 @@
 """Whether a valve's command moves no faster than the water behind it allows (domain §1.3), and
-whether one point says where each valve stands (§1.13).
+whether one point says where each valve stands (§1.13); whether the valves of a must-supply path exist.
 
-Two checks of `edge/site/checks.py`; the actuator's own stroke is refused by the rule's model.
+The checks of `edge/site/checks.py`; the actuator's own stroke is refused by the rule's model.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from edge.blocks.expression import ExpressionError, Name, parse
 from edge.blocks.valve import Valve
 from edge.blocks.water_hammer import too_fast
+from edge.blocks.zone_loss import ZoneLoss
 from edge.schema.problem import Problem
 from edge.schema.units import split_quantity
 from edge.site.positions import mentions
+from edge.site.references import not_commandable, unknown_point
 from edge.text import Text
 
 if TYPE_CHECKING:
@@ -62,6 +64,21 @@ _TWO = Text(
     "{command} 的阀位有两个说法: {one} 和 {other}; 请统一",
     "the position of {command} is {one} in one rule and {other} in another; name the same",
 )
+
+
+def check_supplies(scene: Scene) -> Iterator[Problem]:
+    """A valve with a wrong name would not count as shut when it is: what is on a path is driven."""
+    for rule in scene.site.rules:
+        if not isinstance(rule.model, ZoneLoss):
+            continue
+        for i, path in enumerate(rule.model.must_supply):
+            for j, name in enumerate(path.through):
+                mark = scene.sources.at("rules", rule.id).value(("must_supply", i, "through", j))
+                point = scene.points.get(name)
+                if point is None:
+                    yield unknown_point(name, mark, scene.points)
+                elif point.output is None:
+                    yield not_commandable(point, mark)
 
 
 def _is_name(text: str) -> bool:
