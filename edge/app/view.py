@@ -273,7 +273,7 @@ class AppView:
     def _outputs(self) -> Json:
         scan, names = self._c.scan, self._names
         commands = self._c.commands.names()
-        found = {}
+        found: dict[str, Json] = {}
         for point, c in scan.ordinals.items():
             slot = int(scan.image.owner[c])
             by = commands.get((point, slot)) or names.get((point, slot), "")

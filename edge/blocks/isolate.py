@@ -1,4 +1,4 @@
-"""Shutting a zone by itself after a burst: when, how slowly, and what forbids it (domain §1.12 S05).
+"""Shutting a zone by itself after a burst: when, how slowly, what forbids it (domain §1.12, S05).
 
 Only a zone that says `auto_isolate`. Never the last open supply of a consumer that must have water:
 a path whose valve nobody sees counts as shut. Once begun it stays until a person resets the rule;
@@ -60,8 +60,9 @@ _LATCHED, _ASKED, _PACE, _SURE_AT, _LATE_AT = range(ISOLATION_STATES)
 
 class Path(Model):
     """One way in which water reaches a consumer that must always have some. `through` are the
-    commandable points of the valves on it ([]: none of ours), `position` how far it is open (of several valves the
-    least: "min(v2.feedback, v5.feedback)"). A consumer with two supplies stands here twice.
+    commandable points of the valves on it ([]: none of ours), `position` how far it is open (of
+    several valves the least: "min(v2.feedback, v5.feedback)"). A consumer with two supplies stands
+    here twice.
     """
 
     consumer: Annotated[str, Field(min_length=1)]

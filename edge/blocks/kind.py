@@ -207,11 +207,11 @@ class Kind:
     expression that says when: the alarms `about` such a point that other kinds and its device bring
     are suppressed then, so that a fault is told once. `shared` is a published name: that point of
     every instance of the kind, its own among them, is given to each as the last operands (what all
-    share is then a sum that nobody keeps). `audited` are some too: each change of one is an event, a
-    record of the journal, and has the rule's state kept at once: a kill must not undo it. `derived`
-    are parameters that are computed from the whole model; they come last.
-    `positions` names commandable points that move valves, each with what says where it stands: while
-    that is bad, no automatic request moves it far.
+    share is then a sum that nobody keeps). `audited` are some too: each change of one is an event,
+    a record of the journal, and has the rule's state kept at once: a kill must not undo it.
+    `derived` are parameters that are computed from the whole model; they come last. `positions`
+    names commandable points that move valves, each with what says where it stands: while that is
+    bad, no automatic request moves it far.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The course of a pressure loss after its verdict: what ends it, what is judged anew, what is shown.
+"""The course of a pressure loss after its verdict: what ends it, what is judged anew and shown.
 
 The step of `zone_loss`, whose model, texts and alarms are beside it. Called by the kernel.
 """

@@ -1,8 +1,8 @@
 """Where the values of a `zone_loss` rule lie, and the words of its verdicts (domain §1.12).
 
-The tree of branches is given as numbers that are computed from the model: the parent of each branch,
-the branch of each zone, the consumer of each path, and which zone's isolation shuts which path.
-Called by the kernel's functions beside it.
+The tree of branches is given as numbers that are computed from the model: the parent of each
+branch, the branch of each zone, the consumer of each path, and which zone's isolation shuts which
+path. Called by the kernel's functions beside it.
 """
 
 from __future__ import annotations

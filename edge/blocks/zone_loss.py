@@ -1,35 +1,22 @@
 """Localisation of a zone's pressure loss: valve, burst, restriction, sensor or supply (§1.12).
 
-Model, texts and alarms of the kind. When it triggers is `zone_trigger`, how it decides `zone_verdict`,
-the course of an event `zone_event`, shutting a zone `isolate`. One rule serves a header and all zones
-on it, since only together they tell a lost supply from a local cause.
+Model, texts and alarms of the kind. When it triggers is `zone_trigger`, how it decides
+`zone_verdict`, the course of an event `zone_event`, shutting a zone `isolate`. One rule serves a
+header and all zones on it, since only together they tell a lost supply from a local cause.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from math import nan
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from edge.blocks import isolate, zone_tree
-from edge.blocks.isolate import (
-    CLOSED,
-    CLOSING,
-    HALTED_NO_PATH,
-    HALTED_TAKEN,
-    HALTED_UNSEEN,
-    ISOLATION_STATES,
-    NO_OTHER_PATH,
-    READY,
-    STOPPED,
-    STUCK,
-    TAKEN,
-    UNSEEN,
-    WAITING,
-    Path,
-)
+from edge.blocks.isolate import CLOSING, ISOLATION_STATES, READY, WAITING, Path
+from edge.blocks.isolate_shown import WAITS_FOR_RESET, isolation, isolation_alarms
 from edge.blocks.kind import AlarmTemplate, Example, Input, Kind, Published, Source, Target
 from edge.blocks.zone_event import zone_loss_step
 from edge.blocks.zone_layout import (
@@ -61,10 +48,11 @@ class Zone(Model):
 
     `raw` is the pressure before conditioning, when `pressure` is conditioned. `baseline` is the
     usual flow of this hour (a number or a point), `sigma` its spread, 15 % of it when left out.
-    `kvs` in m³/h at 1 bar; `travel` is a full stroke. `branch` is the pipe that it shares with others.
+    `kvs` in m³/h at 1 bar; `travel` is a full stroke. `branch` is the pipe that it shares with
+    others.
 
-    `auto_isolate`: a burst here shuts the zone's valve, or the one that `isolate` names together with
-    where that stands. Nothing opens it again but a person, with `edge reset` of the rule.
+    `auto_isolate`: a burst here shuts the zone's valve, or the one that `isolate` names, whose
+    position is `isolate_position`. Only a person opens it again, with `edge reset` of the rule.
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -118,11 +106,11 @@ class ZoneLoss(Model):
     over a valve that its Kv is computed from: 0.03 MPa or 5 x the combined sensor error. Of a slow
     fall the first 0.05 MPa that the header shares do not count: a booster set sleeps.
 
-    `branches` is the tree of pipes between header and zones. A zone with `auto_isolate` is shut when
-    its burst has been sure by `isolate_confidence`, with its flow above 1.5 x the baseline, for
-    `isolate_after`: in 50 s or more, at slot 10, if every consumer of `must_supply` that it would cut
-    off has another path open by 20 %. A path whose position is bad counts as shut. `must_supply: []`
-    says that nobody there must have water at any time.
+    `branches` is the tree of pipes between header and zones. A zone with `auto_isolate` is shut
+    when its burst has been sure by `isolate_confidence`, with its flow above 1.5 x the baseline,
+    for `isolate_after`: in 50 s or more, at slot 10, if every consumer of `must_supply` that it
+    would cut off has another path open by 20 %. A path whose position is bad counts as shut.
+    `must_supply: []` says that nobody there must have water at any time.
     """
 
     header: Annotated[Source, Input("MPa")]
@@ -145,8 +133,8 @@ class ZoneLoss(Model):
         if shut and "must_supply" not in self.model_fields_set:
             raise Refusal(
                 Text("auto_isolate 需要 must_supply: 列出不可断水的用户及其供水路径, 没有则写 []",
-                     "auto_isolate needs must_supply: who must not be cut off, and the ways in which "
-                     "they get their water; [] if nobody")
+                     "auto_isolate needs must_supply: who must not be cut off, and the ways in "
+                     "which they get their water; [] if nobody")
             )  # fmt: skip
         isolate.check_paths(self.must_supply, shut)
         return self
@@ -245,40 +233,10 @@ def _branches(model: ZoneLoss) -> Mapping[int, Text]:
 def _isolations(model: ZoneLoss) -> Iterator[Published]:
     """Whether anything waits for a person's reset, then how each isolation stands."""
     shut = [zone for zone in model.zones if zone.auto_isolate]
-    if not shut:
-        return
-    labels = {0: Text("否", "no"), 1: Text("是", "yes")}
-    yield Published("tripped", "", Text("自动隔离待复位", "isolation waits for a reset"), labels)
+    if shut:
+        yield WAITS_FOR_RESET
     for zone in shut:
-        name, valve = zone.name or Text(zone.id, zone.id), zone.isolate
-        states = {
-            code: Text(f"{name.zh}: {text.zh}", f"{name.en}: {text.en}").format(valve=valve)
-            for code, text in ISOLATIONS.items()
-        }
-        text = Text(f"{name.zh}自动隔离", f"{name.en} isolation")
-        yield Published(f"{zone.id}_isolation", "", text, states)
-
-
-_FAILED = (NO_OTHER_PATH, UNSEEN, HALTED_NO_PATH, HALTED_UNSEEN, STUCK, STOPPED)
-
-ISOLATIONS = {
-    READY: Text("待命", "ready"),
-    WAITING: Text("疑似爆管, 确认后关闭 {valve}", "burst suspected, {valve} is shut if it lasts"),
-    NO_OTHER_PATH: Text(
-        "未关闭 {valve}: 否则有用户断水", "{valve} not shut: somebody would be cut off"
-    ),
-    UNSEEN: Text("未关闭 {valve}: 阀位无效", "{valve} not shut: its position is bad"),
-    TAKEN: Text("未关闭 {valve}: 由人或保护控制", "{valve} not shut: a person or a protection has it"),
-    CLOSING: Text("正在关闭 {valve}", "shutting {valve}"),
-    CLOSED: Text("已关闭 {valve}", "{valve} is shut"),
-    HALTED_NO_PATH: Text(
-        "{valve} 停在半途: 否则有用户断水", "{valve} halted on its way: somebody would be cut off"
-    ),
-    HALTED_UNSEEN: Text("{valve} 停在半途: 阀位无效", "{valve} halted: its position is bad"),
-    HALTED_TAKEN: Text("{valve} 由人或保护控制", "a person or a protection has {valve}"),
-    STUCK: Text("{valve} 关不到位", "{valve} does not shut"),
-    STOPPED: Text("压力已恢复, 停止关闭 {valve}", "pressure is back, {valve} left where it is"),
-}
+        yield isolation(zone.id, zone.name or Text(zone.id, zone.id), str(zone.isolate))
 
 
 def _alarms(model: ZoneLoss) -> tuple[AlarmTemplate, ...]:
@@ -295,37 +253,11 @@ def _alarms(model: ZoneLoss) -> tuple[AlarmTemplate, ...]:
     ]  # fmt: skip
     own = [alarm for zone in model.zones for alarm in _zone_alarms(zone)]
     shut = [zone for zone in model.zones if zone.auto_isolate]
-    return (*common, *own, *(a for zone in shut for a in _isolation_alarms(zone, model)))
-
-
-def _isolation_alarms(zone: Zone, model: ZoneLoss) -> Iterator[AlarmTemplate]:
-    name, point = zone.name or Text(zone.id, zone.id), f"{{rule}}.{zone.id}_isolation"
-    valve, after = str(zone.isolate), f"{model.isolate_after:g}"
-    shows = (point, *_shown(zone.isolate, zone.isolate_position, zone.flow, zone.pressure))
-    find = Text("沿线巡查, 找到并修复漏点", "walk the route, find the leak and mend it")
-    release = Text(
-        f"修复后用 edge reset {{rule}} 放开 {valve}; 不会自动打开",
-        f"then let {valve} go with `edge reset {{rule}}`; nothing opens it by itself",
-    )
-    yield AlarmTemplate(
-        f"{zone.id.upper()}_ISOLATED", f"{point} >= {CLOSING}", 1,
-        Text(f"{name.zh}疑似爆管, 已自动关闭 {valve}",
-             f"{name.en}: burst suspected, {valve} shut automatically"),
-        (find, Text("通知住户停水", "tell the residents that the water is off"), release),
-        shows=shows,
-        cause=Text(f"流量超过常用值的 1.5 倍并持续 {after} s",
-                   f"the flow was above 1.5 x the usual for {after} s"),
-        consequence=Text("该区停水, 直到有人复位", "the zone has no water until a person resets"),
-    )  # fmt: skip
-    yield AlarmTemplate(
-        f"{zone.id.upper()}_NOT_ISOLATED",
-        " or ".join(f"{point} == {s}" for s in _FAILED), 2,
-        Text(f"{name.zh}未能自动隔离", f"{name.en} was not isolated automatically"),
-        (Text("看原因: {rule} 的隔离状态", "see why: the isolation's state"),
-         Text(f"人工决定是否关闭 {valve}", f"decide whether to shut {valve} by hand"), find, release),
-        on_delay=5.0, shows=shows,
-        consequence=Text("漏水可能仍在继续", "the water may still be running"),
-    )  # fmt: skip
+    for zone in shut:
+        name, valve = zone.name or Text(zone.id, zone.id), str(zone.isolate)
+        shows = _shown(zone.isolate, zone.isolate_position, zone.flow, zone.pressure)
+        own += isolation_alarms(zone.id, name, valve, model.isolate_after, shows)
+    return (*common, *own)
 
 
 def _zone_alarms(zone: Zone) -> tuple[AlarmTemplate, ...]:
@@ -409,6 +341,38 @@ ZONE_LOSS = Kind(
                 (0.5, {"z3.pressure": 0.281, "z3.flow": 5.03},
                  {"zone3": RESTRICTION, "zone3_confidence": 0.8, "zone3_fall": 0.119}),
                 (1.0, {}, {"zone3": RESTRICTION, "verdict": NORMAL}),
+            ),
+        ),
+        Example(
+            "a burst that has been sure for 10 s: the valve is shut in 50 s, here the first two",
+            {
+                "header": "header.pressure",
+                "confirm": "0s",
+                "isolate_after": "10s",
+                "zones": [
+                    {"id": "zone2", "pressure": "z2.pressure", "flow": "z2.flow", "baseline": 6.0,
+                     "command": "v2.command", "position": "v2.position", "kvs": 22.0,
+                     "auto_isolate": True}
+                ],
+                "must_supply": [
+                    {"consumer": "clinic", "through": ["v2.command"], "position": "v2.position"},
+                    {"consumer": "clinic", "through": ["v4.command"], "position": "v4.position"},
+                ],
+            },
+            (
+                (
+                    0.0,
+                    {"header.pressure": 0.41162, "z2.pressure": 0.4, "z2.flow": 6.0,
+                     "v2.command": 80.0, "v2.position": 80.0, "v4.position": 60.0, "reset": 0.0},
+                    {"zone2": NORMAL, "zone2_isolation": READY, "v2.command": nan},
+                ),
+                (1.0, {"z2.pressure": 0.321, "z2.flow": 16.72},
+                 {"zone2": BURST, "zone2_confidence": 0.8, "zone2_isolation": WAITING}),
+                *((float(t), {}, {"v2.command": nan}) for t in range(2, 11)),
+                (11.0, {}, {"zone2_isolation": CLOSING, "tripped": 1, "v2.command": 80.0}),
+                (12.0, {}, {"v2.command": 78.4}),
+                (13.0, {}, {"v2.command": 76.8, "zone2": BURST}),
+                (14.0, {"reset": 1.0}, {"v2.command": nan, "tripped": 0}),
             ),
         ),
     ),

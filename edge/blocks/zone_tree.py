@@ -19,7 +19,7 @@ from edge.text import Text
 
 
 class Branch(Model):
-    """A pipe that several zones share. `parent` is the branch it goes off from; none: the header."""
+    """A pipe that zones share. `parent` is the branch it goes off from; none: the header."""
 
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     name: Words | None = None
@@ -43,7 +43,9 @@ def check_tree(branches: Sequence[Branch], used: Sequence[str | None]) -> None:
             if above in path:
                 loop = " → ".join((*path[path.index(above) :], above))
                 raise Refusal(
-                    Text(f"支管循环: {loop}", f"branches go off from each other in a circle: {loop}")
+                    Text(
+                        f"支管循环: {loop}", f"branches go off from each other in a circle: {loop}"
+                    )
                 )
             path.append(above)
 

@@ -1,7 +1,7 @@
 """Why did a zone lose pressure: the decision table of domain §1.12.
 
-Every zone is watched alone (`zone_trigger`) and judged together with the others: a lost supply shows
-in all of them, a lost branch in all that hang on it, and a large burst drags its neighbours down.
+Every zone is watched alone (`zone_trigger`) and judged together with the others: a lost supply
+shows in all of them, a lost branch in all on it, and a large burst drags its neighbours down.
 Called by the kernel.
 """
 

@@ -340,7 +340,8 @@ class _Pen:
         span = f"{low}..{self._number(data, bound['high'])}"
         whose = "" if data["winner"] >= Slot.CORRECT else "automatic control is "
         yield self._say(
-            f"{because} 无效, 自动控制限于 {span}", f"{whose}held to {span} because {because} is bad"
+            f"{because} 无效, 自动控制限于 {span}",
+            f"{whose}held to {span} because {because} is bad",
         )
 
     def _say(self, zh: str, en: str) -> str:

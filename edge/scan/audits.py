@@ -21,8 +21,8 @@ from edge.text import Text
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """A rule came to another state, shown by `point`. `numbers` are its other results then, by their
-    names."""
+    """A rule came to another state, shown by `point`. `numbers` are its other results then, by
+    their names."""
 
     rule: str
     point: str
@@ -35,7 +35,8 @@ class Audit:
     def as_json(self) -> dict[str, Any]:
         """For the journal, which goes upstream too."""
         return {
-            "rule": self.rule, "point": self.point, "state": self.state, "text": self.text._asdict(),
+            "rule": self.rule, "point": self.point, "state": self.state,
+            "text": self.text._asdict(),
             "ts": round(self.wall * 1000), "numbers": dict(self.numbers),
         }  # fmt: skip
 

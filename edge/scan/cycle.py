@@ -89,7 +89,9 @@ class Scan:
         self.ordinals = {site.points[i].id: c for c, i in enumerate(programs.commandable)}
         self.image = image = programs.image()
         self.outputs = Outputs(wires(site, kinds), image, events)
-        valves = [Seen(w.ordinal, w.seen, *w.travel) for w in self.outputs.wires if w.seen is not None]
+        valves = [
+            Seen(w.ordinal, w.seen, *w.travel) for w in self.outputs.wires if w.seen is not None
+        ]
         self.arbiter = Arbiter(
             image, list(self.ordinals), [w.output for w in self.outputs.wires], valves
         )

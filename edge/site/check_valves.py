@@ -1,5 +1,5 @@
-"""Whether a valve's command moves no faster than the water behind it allows (domain §1.3), and
-whether one point says where each valve stands (§1.13); whether the valves of a must-supply path exist.
+"""Whether a valve's command moves no faster than the water behind it allows (domain §1.3), whether
+one point says where each valve stands (§1.13), and whether the valves of a must-supply path exist.
 
 The checks of `edge/site/checks.py`; the actuator's own stroke is refused by the rule's model.
 """

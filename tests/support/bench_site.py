@@ -158,6 +158,4 @@ MEND = replace(
     publishes=lambda _: (Published("state", "", Text("状态", "state")),),
 )  # fmt: skip
 
-KINDS = {
-    kind.name: kind for kind in (FOLLOW, GROUP, VALUE, SCHEDULE, VALVE_KIND, ZONE_LOSS, MEND)
-}
+KINDS = {kind.name: kind for kind in (FOLLOW, GROUP, VALUE, SCHEDULE, VALVE_KIND, ZONE_LOSS, MEND)}

@@ -1,7 +1,7 @@
 """A header, a tree of pipes, and zones behind valves: pressures and flows in closed form.
 
-Every flow is a constant times the root of the pressure before it, so that pipes and zones add up like
-conductances. Shares nothing with the controller.
+Every flow is a constant times the root of the pressure before it, so that pipes and zones add up
+like conductances. Shares nothing with the controller.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ class Pipes:
         self._fill(None, self.header, found)
         return found
 
-    def _fill(self, branch: str | None, pressure: float, found: dict[str, tuple[float, float]]) -> None:
+    def _fill(
+        self, branch: str | None, pressure: float, found: dict[str, tuple[float, float]]
+    ) -> None:
         for zone in (z for z, b in self.zones.items() if b == branch):
             cd = CD + self.leaks.get(zone, 0.0)
             flow = self._zone(zone) * sqrt(pressure)

@@ -1,4 +1,4 @@
-"""A burst zone that is shut by itself: when, how slowly, what forbids it (domain §1.12, S05, §6.1)."""
+"""A burst zone that is shut by itself: when, how slowly, what forbids it (domain §1.12, S05)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Network:
         if state is not None:
             self.block.st[:] = state
         self.plant = plant or ZoneNetwork()
-        self.block.taken = {name: (16, 80.0) for name in self.block.requests}
+        self.block.taken = dict.fromkeys(self.block.requests, (16, 80.0))
         self.block["reset"] = 0.0
         self.lost: set[str] = set()
         self.now = 0.0
@@ -117,15 +117,18 @@ def test_it_is_shut_slowly_after_the_verdict_has_stood() -> None:
     shut = it.states.index(CLOSED)
     assert 50.0 <= 0.5 * (shut - began) <= 56.0
     assert max(abs(np.diff(it.asked))) <= 0.5 * 100 / 50
-    assert it.block["zone2"] == BURST and it.block["zone1"] == it.block["zone3"] == NORMAL
+    assert it.block["zone2"] == BURST
+    assert it.block["zone1"] == it.block["zone3"] == NORMAL
     assert it.plant.zones[0].pressure == pytest.approx(0.4, abs=0.001)
 
 
 def test_without_the_word_nothing_is_shut() -> None:
     """Off by default, and then there is nothing to reset."""
     it = Instance(ZONE_LOSS, {"header": "header", "zones": [zone(1), zone(2)]})
-    assert not it.requests and "tripped" not in it.index
-    assert ZONE_LOSS.audited(it.model) == () and not ZONE_LOSS.resettable(it.model)
+    assert not it.requests
+    assert "tripped" not in it.index
+    assert ZONE_LOSS.audited(it.model) == ()
+    assert not ZONE_LOSS.resettable(it.model)
 
 
 def test_a_large_demand_that_ends_shuts_nothing() -> None:
@@ -135,7 +138,8 @@ def test_a_large_demand_that_ends_shuts_nothing() -> None:
     it.run(40)
     it.plant.active.clear()
     it.run(120)
-    assert CLOSING not in it.states and it.valve == 80.0
+    assert CLOSING not in it.states
+    assert it.valve == 80.0
 
 
 def test_a_flow_that_is_usual_again_shuts_nothing() -> None:
@@ -154,12 +158,13 @@ def test_a_verdict_that_is_not_sure_enough_shuts_nothing() -> None:
     it = Network(isolate_confidence=0.9)
     it.burst()
     it.run(200)
-    assert set(it.states) == {READY} and it.block["zone2"] == BURST
+    assert set(it.states) == {READY}
+    assert it.block["zone2"] == BURST
 
 
 def test_nothing_opens_it_but_a_person() -> None:
-    """An hour later it is still shut, though the leak was mended; the reset lets it go, and then the
-    loss is over."""
+    """An hour later it is still shut, though the leak was mended; the reset lets it go, and then
+    the loss is over."""
     it = Network()
     it.burst()
     it.run(130)
@@ -179,7 +184,8 @@ def test_a_reset_while_it_still_bursts_begins_anew() -> None:
     it.run(130)
     it.block["reset"] = 1.0
     it.run(50)
-    assert it.state in (READY, WAITING) and it.valve == 80.0
+    assert it.state in (READY, WAITING)
+    assert it.valve == 80.0
     it.run(130)
     assert it.state == CLOSED
 
@@ -215,7 +221,8 @@ def test_a_person_who_mended_it_meanwhile_has_it_left_open() -> None:
     it.run(60)
     it.take(16, 80.0)
     assert it.run(60) == STOPPED
-    assert it.valve == 80.0 and it.block["tripped"] == 1.0
+    assert it.valve == 80.0
+    assert it.block["tripped"] == 1.0
 
 
 def test_a_feedback_that_is_bad_shuts_nothing_and_stops_it() -> None:
@@ -232,7 +239,8 @@ def test_a_feedback_that_is_bad_shuts_nothing_and_stops_it() -> None:
     it.lost.add("v2.position")
     it.run(5)
     stopped = it.valve
-    assert it.run(60) == HALTED_UNSEEN and it.valve == pytest.approx(stopped, abs=1.0)
+    assert it.run(60) == HALTED_UNSEEN
+    assert it.valve == pytest.approx(stopped, abs=1.0)
     it.lost.clear()
     assert it.run(60) == CLOSED
 
@@ -305,7 +313,9 @@ def test_another_valve_than_the_zones_own() -> None:
     it = Network(zones=zones, must_supply=[])
     it.burst()
     it.run(140)
-    assert it.state == CLOSED and it.plant.valves[2].motor == 0.0 and it.valve == 80.0
+    assert it.state == CLOSED
+    assert it.plant.valves[2].motor == 0.0
+    assert it.valve == 80.0
 
 
 FAULTS = st.sampled_from(
@@ -317,8 +327,8 @@ FAULTS = st.sampled_from(
 @given(events=st.lists(st.tuples(FAULTS, st.sampled_from([5, 40, 90])), min_size=3, max_size=12))
 @settings(max_examples=40, deadline=None)
 def test_no_sequence_cuts_a_consumer_off_or_hurries(events: list[tuple[str, int]]) -> None:
-    """The block never lowers its request while the clinic's other way is shut or unseen, while v2 is
-    unseen, or faster than 2 %/s; without a burst it asks for nothing."""
+    """The block never lowers its request while the clinic's other way is shut or unseen, while v2
+    is unseen, or faster than 2 %/s; without a burst it begins nothing."""
     it = Network()
     for what, seconds in events:
         if what in ("v2.position", "v3.position"):
@@ -341,9 +351,11 @@ def test_no_sequence_cuts_a_consumer_off_or_hurries(events: list[tuple[str, int]
             it.run(0.5)
             after = it.block.request("v2.command")
             if isnan(before) and not isnan(after):
-                assert it.block["zone2"] == BURST and it.block.taken["v2.command"][0] == 16
+                assert it.block["zone2"] == BURST
+                assert it.block.taken["v2.command"][0] == 16
             if after < before and it.block.taken["v2.command"][0] == 16:
-                assert safe and before - after <= 1.0 + 1e-9
+                assert safe
+                assert before - after <= 1.0 + 1e-9
 
 
 @pytest.mark.parametrize(
@@ -379,6 +391,7 @@ def test_its_alarms_say_what_was_shut_why_and_how_to_let_go() -> None:
     assert shut.text.en == "zone2: burst suspected, v2.command shut automatically"
     assert "1.5 x the usual for 60 s" in shut.cause.en
     assert shut.checks[-1].en.endswith("`edge reset {rule}`; nothing opens it by itself")
-    assert "v2.command" in shut.text.zh and "edge reset {rule}" in shut.checks[-1].zh
+    assert "v2.command" in shut.text.zh
+    assert "edge reset {rule}" in shut.checks[-1].zh
     assert alarms["ZONE2_NOT_ISOLATED"].priority == 2
     assert "ZONE1_ISOLATED" not in alarms

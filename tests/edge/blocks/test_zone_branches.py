@@ -93,7 +93,8 @@ def test_a_burst_in_a_branch_of_two_names_its_zone(pipe: float, leak: float) -> 
     usual = it.pipes.seen()
     it.pipes.leaks["a"] = leak
     now = it.pipes.seen()
-    assert now["a"][1] > 1.5 * usual["a"][1] and now["b"][1] < usual["b"][1]
+    assert now["a"][1] > 1.5 * usual["a"][1]
+    assert now["b"][1] < usual["b"][1]
     verdicts = it.run(20)
     assert verdicts["a"] == BURST
     assert it.block["verdict"] == NORMAL
@@ -143,7 +144,7 @@ def test_a_broken_pipe_is_its_branch(branch: str, zones: str) -> None:
     it.pipes.leaks[branch] = 400.0
     it.pipes.header = 0.41162
     verdicts = it.run(20)
-    fell = {z for z in verdicts}
+    fell = set(verdicts)
     assert set(zones) <= fell
     if fell == set(zones):
         assert verdicts == dict.fromkeys(zones, BRANCH)
@@ -215,7 +216,8 @@ def test_the_branch_that_is_named(
         if most < 2:
             assert named == -1
             continue
-        assert behind[ids[named]] <= affected and len(behind[ids[named]]) == most
+        assert behind[ids[named]] <= affected
+        assert len(behind[ids[named]]) == most
         assert ids[named] == next(b for b in whole if len(behind[b]) == most)  # the deepest of them
 
 
@@ -241,8 +243,7 @@ def test_whatever_breaks_nobody_is_sent_to_the_wrong_place(
     if it.branch:
         behind = {z for z in zones if it.branch in chain(parents, zones[z])}
         assert behind <= set(verdicts)
-        where = zones[place] if place in zones else place
-        assert chain(parents, where)[-1] == chain(parents, it.branch)[-1]
+        assert chain(parents, zones.get(place, place))[-1] == chain(parents, it.branch)[-1]
 
 
 @pytest.mark.parametrize(
@@ -258,9 +259,7 @@ def test_whatever_breaks_nobody_is_sent_to_the_wrong_place(
 def test_what_is_no_tree_is_refused(branches: list[dict[str, str]], told: str) -> None:
     """Circles and names that do not exist, with the nearest that does."""
     given = options(Pipes({"east": None}, {"a": "east"}))
-    if any(branch["id"] == "east" for branch in branches):
-        given["zones"][0].pop("branch")
-    elif {branch["id"] for branch in branches} != {"west"}:
+    if branches != [{"id": "west"}]:
         given["zones"][0].pop("branch")
     with pytest.raises(ValidationError, match=told):
         ZONE_LOSS.model.model_validate(given | {"branches": branches})

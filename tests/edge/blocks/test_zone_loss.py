@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from drivers.sim.models.zones import BURST as BURST_CD
 from drivers.sim.models.zones import CD, HEADER, ZoneNetwork, zone_pressure
-from edge.blocks.zone_loss import VERDICTS, ZONE_LOSS
 from edge.blocks.zone_layout import (
     BRANCH,
     BURST,
@@ -23,6 +22,7 @@ from edge.blocks.zone_layout import (
     VALVE,
     VALVE_OR_BURST,
 )
+from edge.blocks.zone_loss import VERDICTS, ZONE_LOSS
 from edge.image.quality import COMM
 from edge.image.quality import SENSOR as SENSOR_FAULT
 from tests.support.block import Instance
@@ -403,7 +403,7 @@ def lost_supply(**options: Any) -> Network:
 
 
 def test_a_valve_that_moves_while_the_supply_is_lost_is_told() -> None:
-    """A fault of its own by the zone's own numbers, though the others still show the lost supply."""
+    """A fault of its own by the zone's own numbers; the others still show the lost supply."""
     network = lost_supply()
     start = network.now
     network.plant.active.add("valve_drift:3")

@@ -1,4 +1,4 @@
-"""A valve whose position nobody sees: how far automatic requesters may move it (domain.md §1.13)."""
+"""A valve whose position nobody sees: how far automatic requesters may move it (§1.13)."""
 
 from __future__ import annotations
 
