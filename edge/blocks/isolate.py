@@ -106,14 +106,14 @@ def isolation_state(par: Floats, p: int, s: int, k: int) -> int:
 
 
 def isolate(
-    v: Floats, q: Bits, ops: Index, o: int, header: int,
+    v: Floats, q: Bits, ops: Index, o: int, first: int,
     par: Floats, p: int, st: Floats, s: int, k: int, reset: bool, now: float, dt: float,
 ) -> None:  # fmt: skip
     """Shut zone k when its burst has stood for long enough, and keep it shut until the reset."""
     zp = parameters_of(p, k)
     if par[zp + AUTO] != 1.0:
         return
-    a, z, i = isolation_state(par, p, s, k), state_of(s, k), inputs_of(par, p, header, k)
+    a, z, i = isolation_state(par, p, s, k), state_of(s, k), inputs_of(first, k)
     target = i - TARGET_OPERANDS
     if isnan(st[a + _LATCHED]) or reset:
         st[a + _LATCHED] = 0.0
@@ -125,42 +125,42 @@ def isolate(
     due = lasted(st, a + _SURE_AT, sure, now, par[p + ISOLATE_AFTER])
     shown = WAITING if sure else READY
     if due and st[a + _LATCHED] == 0.0:
-        shown = obstacle(v, q, ops, header, par, p, st, s, k)
+        shown = obstacle(v, q, ops, first, par, p, st, s, k)
         st[a + _LATCHED] = 1.0 if shown == READY else 0.0
     if st[a + _LATCHED] == 1.0:
-        shown = close(v, q, ops, header, par, p, st, s, k, now, dt)
+        shown = close(v, q, ops, first, par, p, st, s, k, now, dt)
     else:
         ask(v, q, ops, target, nan, GOOD)
     publish(v, q, ops, o, par, p, st, s, k, shown)
 
 
 def obstacle(
-    v: Floats, q: Bits, ops: Index, header: int, par: Floats, p: int, st: Floats, s: int, k: int
+    v: Floats, q: Bits, ops: Index, first: int, par: Floats, p: int, st: Floats, s: int, k: int
 ) -> int:  # fmt: skip
     """What forbids to shut zone k, READY for nothing."""
-    i = inputs_of(par, p, header, k)
+    i = inputs_of(first, k)
     if stronger(v[ops[i - TARGET_OPERANDS + OWNER]]):
         return TAKEN
     if not usable(v, q, ops[i + ISOLATE_POSITION]):
         return UNSEEN
-    return READY if others_open(v, q, ops, header, par, p, st, s, k) else NO_OTHER_PATH
+    return READY if others_open(v, q, ops, first, par, p, st, s, k) else NO_OTHER_PATH
 
 
 def others_open(
-    v: Floats, q: Bits, ops: Index, header: int, par: Floats, p: int, st: Floats, s: int, k: int
+    v: Floats, q: Bits, ops: Index, first: int, par: Floats, p: int, st: Floats, s: int, k: int
 ) -> bool:  # fmt: skip
     """Whether every consumer behind zone k's valve has another path that is seen to be open, and
     that no other zone's isolation shuts."""
     paths, count = int(par[p + PATHS]), int(par[p + ZONES])
     consumer = derived(par, p) + int(par[p + BRANCHES]) + count
     shuts = consumer + paths
-    first = header + 2 + count * ZONE_OPERANDS  # after header, reset and the zones
+    way_operand = first - TARGET_OPERANDS + count * ZONE_OPERANDS  # after the zones
     for lost in range(paths):
         if par[shuts + k * paths + lost] != 1.0:
             continue
         fed = False
         for way in range(paths):
-            is_open = read(v, q, ops, first + way) >= OPEN
+            is_open = read(v, q, ops, way_operand + way) >= OPEN
             same = par[consumer + way] == par[consumer + lost]
             for j in range(count):
                 if par[shuts + j * paths + way] == 1.0 and (j == k or latched(par, p, st, s, j)):
@@ -172,14 +172,14 @@ def others_open(
 
 
 def close(
-    v: Floats, q: Bits, ops: Index, header: int,
+    v: Floats, q: Bits, ops: Index, first: int,
     par: Floats, p: int, st: Floats, s: int, k: int, now: float, dt: float,
 ) -> int:  # fmt: skip
     """One step towards shut, from what the valve does now; stops where something forbids it."""
-    a, i = isolation_state(par, p, s, k), inputs_of(par, p, header, k)
+    a, i = isolation_state(par, p, s, k), inputs_of(first, k)
     target, f = i - TARGET_OPERANDS, read(v, q, ops, i + ISOLATE_POSITION)
     time = max(SLOWEST, par[parameters_of(p, k) + TRAVEL])
-    hindered = obstacle(v, q, ops, header, par, p, st, s, k)
+    hindered = obstacle(v, q, ops, first, par, p, st, s, k)
     if isnan(st[a + _ASKED]) or hindered == TAKEN:
         now_at = present(v, q, ops, target)
         st[a + _ASKED] = f if isnan(now_at) else now_at

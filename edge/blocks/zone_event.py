@@ -8,7 +8,7 @@ from __future__ import annotations
 from math import isnan, nan
 
 from edge.blocks.isolate import isolate, latched
-from edge.blocks.kind import reset_asked
+from edge.blocks.kind import TARGET_OPERANDS, reset_asked
 from edge.blocks.output import show
 from edge.blocks.timing import ROUNDING, lasted
 from edge.blocks.zone_layout import (
@@ -94,7 +94,9 @@ def zone_loss_step(
 ) -> None:  # fmt: skip
     """Watch every zone; judge those whose trigger is `confirm` seconds old; show the verdicts."""
     count = int(par[p + ZONES])
+    auto = isolating(par, p) > 0
     header = o + header_operand(par, p)
+    first = header + 1 + (1 if auto else 0) + TARGET_OPERANDS
     if dt == 0.0:
         forget(count, st, s)
     fast = advance(st, s + FAST_AT, now, par[p + WINDOW] / (BUCKETS - 1))
@@ -103,7 +105,7 @@ def zone_loss_step(
     record(st, s + H_FAST, fast, s + FAST_AT, h)
     record(st, s + H_SLOW, slow, s + SLOW_AT, h)
     for k in range(count):
-        i, z, zp = inputs_of(par, p, header, k), state_of(s, k), parameters_of(p, k)
+        i, z, zp = inputs_of(first, k), state_of(s, k), parameters_of(p, k)
         pz = read(v, q, ops, i + PRESSURE)
         record(st, z + FAST, fast, s + FAST_AT, pz)
         record(st, z + SLOW, slow, s + SLOW_AT, pz)
@@ -112,27 +114,27 @@ def zone_loss_step(
         if not latched(par, p, st, s, k):  # a zone that is being shut falls, and that is known
             trigger(pz, h, par, p, zp, st, s, z, now)
     st[s + LAST_H] = h
-    mark_affected(v, q, ops, header, par, p, st, s, h, now)
+    mark_affected(v, q, ops, first, par, p, st, s, h, now)
     for k in range(count):
         if now - st[state_of(s, k) + TRIGGER] >= par[p + CONFIRM] - ROUNDING:
-            judge(v, q, ops, header, par, p, st, s, k, h, now)
-    reset = isolating(par, p) > 0 and reset_asked(v, ops[header + 1])
+            judge(v, q, ops, first, par, p, st, s, k, h, now)
+    reset = auto and reset_asked(v, ops[header + 1])
     for k in range(count):
-        settle_event(v, q, ops, header, par, p, st, s, k, h, now)
-        show_zone(v, q, ops, o, header, par, p, st, s, k, h)
-        isolate(v, q, ops, o, header, par, p, st, s, k, reset, now, dt)
+        settle_event(v, q, ops, first, par, p, st, s, k, h, now)
+        show_zone(v, q, ops, o, first, par, p, st, s, k, h)
+        isolate(v, q, ops, o, first, par, p, st, s, k, reset, now, dt)
     show_group(v, q, ops, o, par, p, st, s, count)
 
 
 def settle_event(
-    v: Floats, q: Bits, ops: Index, header: int,
+    v: Floats, q: Bits, ops: Index, first: int,
     par: Floats, p: int, st: Floats, s: int, k: int, h: float, now: float,
 ) -> None:  # fmt: skip
     """End an event when the pressure is back, or when a loss without a local cause is accepted.
 
     What no longer explains a loss that stays is judged anew.
     """
-    z, i = state_of(s, k), inputs_of(par, p, header, k)
+    z, i = state_of(s, k), inputs_of(first, k)
     verdict = st[z + KEPT]
     if not verdict > 0.0:
         st[z + KEPT] = NORMAL
@@ -199,11 +201,11 @@ def notice_deviation(
 
 
 def show_zone(
-    v: Floats, q: Bits, ops: Index, o: int, header: int,
+    v: Floats, q: Bits, ops: Index, o: int, first: int,
     par: Floats, p: int, st: Floats, s: int, k: int, h: float,
 ) -> None:  # fmt: skip
     """Verdict, confidence, r, fall, and the pressure, which a SENSOR verdict makes bad."""
-    z, i = state_of(s, k), inputs_of(par, p, header, k)
+    z, i = state_of(s, k), inputs_of(first, k)
     point, verdict = o + GROUP_POINTS + k * ZONE_POINTS, st[z + KEPT]
     pressure, source = ops[point + SHOWN_PRESSURE], ops[i + PRESSURE]
     event = verdict > 0.0

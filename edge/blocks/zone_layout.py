@@ -58,10 +58,9 @@ def header_operand(par: Floats, p: int) -> int:
     return GROUP_POINTS + ZONE_POINTS * int(par[p + ZONES]) + (auto + 1 if auto else 0)
 
 
-def inputs_of(par: Floats, p: int, header: int, k: int) -> int:
-    """The first input of zone k; its target is before that. `header` is the operand of it."""
-    reset = 1 if isolating(par, p) else 0
-    return header + 1 + reset + k * ZONE_OPERANDS + TARGET_OPERANDS
+def inputs_of(first: int, k: int) -> int:
+    """The first input of zone k, `first` being that of the first zone; its target is before it."""
+    return first + k * ZONE_OPERANDS
 
 
 def state_of(s: int, k: int) -> int:

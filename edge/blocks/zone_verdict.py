@@ -70,7 +70,7 @@ WAVE = 60.0  # s in which a common loss, or a burst, reaches all that it will re
 
 
 def mark_affected(
-    v: Floats, q: Bits, ops: Index, header: int,
+    v: Floats, q: Bits, ops: Index, first: int,
     par: Floats, p: int, st: Floats, s: int, h: float, now: float,
 ) -> None:  # fmt: skip
     """Note who takes part in what goes on now, before anybody is judged: the order of zones in the
@@ -80,24 +80,24 @@ def mark_affected(
         kept = st[z + KEPT]
         common = kept in (SUPPLY, BRANCH, BURST, DRAGGED)
         recent = common and now - st[z + DECIDED] <= WAVE
-        flow = read(v, q, ops, inputs_of(par, p, header, k) + FLOW)
+        flow = read(v, q, ops, inputs_of(first, k) + FLOW)
         pending = not isnan(st[z + TRIGGER]) and not is_sensor_step(flow, h, st, z)
         st[z + PART] = 1.0 if pending or recent else 0.0
 
 
 def judge(
-    v: Floats, q: Bits, ops: Index, header: int,
+    v: Floats, q: Bits, ops: Index, first: int,
     par: Floats, p: int, st: Floats, s: int, k: int, h: float, now: float,
 ) -> None:  # fmt: skip
     """Decide, keep verdict and evidence for the event, and watch on from here.
 
     A later, further fall may find a cause; it does not replace a cause by ignorance.
     """
-    i, z, zp = inputs_of(par, p, header, k), state_of(s, k), parameters_of(p, k)
+    i, z, zp = inputs_of(first, k), state_of(s, k), parameters_of(p, k)
     pz = read(v, q, ops, i + PRESSURE)
     r = valve_ratio(v, q, ops, i, par, p, zp, pz, h)
     fall = st[z + REF_P] - pz
-    verdict = decide(v, q, ops, header, par, p, st, s, k, h, fall, r, now)
+    verdict = decide(v, q, ops, first, par, p, st, s, k, h, fall, r, now)
     before = st[z + KEPT]
     if is_cause(verdict) or not (before > 0.0 and is_cause(before)):
         st[z + KEPT_CONFIDENCE] = confidence(verdict, header_fell(st, z, h, fall), r)
@@ -120,7 +120,7 @@ def is_cause(verdict: float) -> bool:
 
 
 def decide(
-    v: Floats, q: Bits, ops: Index, header: int, par: Floats, p: int, st: Floats, s: int,
+    v: Floats, q: Bits, ops: Index, first: int, par: Floats, p: int, st: Floats, s: int,
     k: int, h: float, fall: float, r: float, now: float,
 ) -> int:  # fmt: skip
     """The table of §1.12 from top to bottom.
@@ -129,20 +129,20 @@ def decide(
     dragged down by one has no cause of its own. And where a pipe lies between header and valve, or
     others are dragged down, r is too low by what that pipe takes: there the flow alone tells.
     """
-    i, z, zp = inputs_of(par, p, header, k), state_of(s, k), parameters_of(p, k)
+    i, z, zp = inputs_of(first, k), state_of(s, k), parameters_of(p, k)
     flow = read(v, q, ops, i + FLOW)
     main = header_fell(st, z, h, fall)
     if is_sensor_step(flow, h, st, z):
         return SENSOR
     common, branch = main or spread(par, p, st, s, k), lost_branch(par, p, st, s, k)
-    if common and not any_flow_raised(v, q, ops, header, par, p, st, s, k, -1):
+    if common and not any_flow_raised(v, q, ops, first, par, p, st, s, k, -1):
         return SUPPLY
     lost = not main and branch >= 0
-    if lost and not any_flow_raised(v, q, ops, header, par, p, st, s, k, branch):
+    if lost and not any_flow_raised(v, q, ops, first, par, p, st, s, k, branch):
         return BRANCH
     if valve_deviates(v, q, ops, i, st, z, now):
         return VALVE
-    if dragged(v, q, ops, header, par, p, st, s, k, common):
+    if dragged(v, q, ops, first, par, p, st, s, k, common):
         return DRAGGED
     burst = bursts(v, q, ops, i, par, zp)
     piped = common or branch_of(par, p, k) >= 0
@@ -169,7 +169,7 @@ def header_fell(st: Floats, z: int, h: float, fall: float) -> bool:
 
 
 def any_flow_raised(
-    v: Floats, q: Bits, ops: Index, header: int, par: Floats, p: int, st: Floats, s: int, k: int,
+    v: Floats, q: Bits, ops: Index, first: int, par: Floats, p: int, st: Floats, s: int, k: int,
     branch: int,
 ) -> bool:  # fmt: skip
     """Whether an affected zone (beneath `branch` unless that is -1) takes clearly more than usual:
@@ -177,7 +177,7 @@ def any_flow_raised(
     for j in range(int(par[p + ZONES])):
         here = branch < 0 or beneath(par, p, j, branch)
         if here and (j == k or st[state_of(s, j) + PART] == 1.0):
-            i = inputs_of(par, p, header, j)
+            i = inputs_of(first, j)
             if read(v, q, ops, i + FLOW) > RAISED * read(v, q, ops, i + BASELINE):
                 return True
     return False
@@ -191,18 +191,18 @@ def bursts(v: Floats, q: Bits, ops: Index, i: int, par: Floats, zp: int) -> bool
 
 
 def dragged(
-    v: Floats, q: Bits, ops: Index, header: int, par: Floats, p: int, st: Floats, s: int,
+    v: Floats, q: Bits, ops: Index, first: int, par: Floats, p: int, st: Floats, s: int,
     k: int, common: bool,
 ) -> bool:  # fmt: skip
     """Whether another zone's burst takes this one's pressure, through header or branch, while its
     own flow is not raised."""
-    i = inputs_of(par, p, header, k)
+    i = inputs_of(first, k)
     if not read(v, q, ops, i + FLOW) <= RAISED * read(v, q, ops, i + BASELINE):
         return False
     for j in range(int(par[p + ZONES])):
         if j == k or not (common or share_a_branch(par, p, j, k)):
             continue
-        other, kept = inputs_of(par, p, header, j), st[state_of(s, j) + KEPT]
+        other, kept = inputs_of(first, j), st[state_of(s, j) + KEPT]
         part = st[state_of(s, j) + PART] == 1.0 or kept == BURST
         if part and bursts(v, q, ops, other, par, parameters_of(p, j)):
             return True
