@@ -106,7 +106,8 @@ class Arbiter:
         request = self._image.request
         asked, holding = request.tobytes(), held.tobytes()
         turned = self.bounds.look(held)
-        self._eased |= self.bounds.turned
+        if turned:
+            self._eased |= self.bounds.turned
         same = asked == self._asked and holding == self._holding and not turned
         if same and self._settled and now < self._next_time:
             return  # as most steps are

@@ -43,26 +43,32 @@ class Bounds:
         self._high = np.asarray([valve.high for valve in valves])
         self._centre: Floats = np.full(len(valves), np.nan)
         self._unseen: NDArray[np.bool_] = np.zeros(len(valves), bool)
+        self._seen_all, self._bits = False, b""
         self.turns = 0
         self.turned: set[int] = set()  # at the last look
         self.ease = {v.ordinal: EASE * (v.high - v.low) for v in valves}
 
     def look(self, held: NDArray[np.bool_]) -> bool:
         """Take in what the positions say now; True when a valve was lost from sight or found."""
-        self.turned.clear()
         if not len(self._c):
             return False
         image = self._image
-        value = image.value[self._at]
-        unseen = (image.quality[self._at] & quality.BAD != 0) | np.isnan(value)
+        value, bits = image.value.take(self._at), image.quality.take(self._at)
+        if self._seen_all and bits.tobytes() == self._bits:
+            self._centre = value  # as in most steps
+            return False
+        self._bits = bits.tobytes()
+        unseen = (bits & quality.BAD != 0) | np.isnan(value)
+        self._seen_all = not unseen.any()
         np.copyto(self._centre, value, where=~unseen)
         lost = unseen & np.isnan(self._centre) & ~held[self._c]
         if lost.any():
             self._centre[lost] = image.target[self._c[lost]]
             lost &= ~np.isnan(self._centre)
-        if np.array_equal(unseen, self._unseen) and not lost.any():
+        changed = (unseen != self._unseen) | lost
+        if not changed.any():
             return False
-        self.turned.update(self._c[(unseen != self._unseen) | lost].tolist())
+        self.turned = set(self._c[changed].tolist())
         self._unseen = unseen
         self.turns += 1
         reach = REACH * (self._high - self._low)
