@@ -274,7 +274,7 @@ class Commands:
             return False
         hold.wins = now
         point, left = hold.point, turn.at - now
-        if turn.at > hold.last:
+        if turn.at > hold.last and left > TELL:  # less is the pace of a ramp that goes on
             self._give_up(hold, wall, turn.code, point=point, wait=span(left))
         elif not hold.waits and left > TELL:
             hold.waits, due = True, wall + left

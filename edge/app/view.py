@@ -273,11 +273,14 @@ class AppView:
     def _outputs(self) -> Json:
         scan, names = self._c.scan, self._names
         commands = self._c.commands.names()
-        found = {}
+        found: dict[str, Json] = {}
         for point, c in scan.ordinals.items():
             slot = int(scan.image.owner[c])
             by = commands.get((point, slot)) or names.get((point, slot), "")
             found[point] = {"value": number(float(scan.image.target[c])), "slot": slot, "by": by}
+            low, high = map(float, scan.image.span[:, c])
+            if not math.isnan(low):
+                found[point]["held"] = [number(low), number(high)]
         return found
 
     def _alarms(self) -> list[Json]:

@@ -1,7 +1,9 @@
 """Bounded automatic correction of minor faults, with reversible actions only (domain §1.19).
 
 Model, texts and alarms of the kind; what an attempt does is `correct`. A row of the table is a
-cause: it brings the action, the proof and the limits. What only people may answer is no cause here.
+cause: it brings the action, the proof and the limits. What only people may answer is no cause, and
+what others answer neither: a pump that does not start is replaced by its `booster` or `rotation`, a
+silent device is asked again by its bus, and `daylight` has its own way with a dead sensor.
 """
 
 from __future__ import annotations
@@ -191,10 +193,13 @@ CORRECTION = Kind(
     states=lambda _: STATES,
     keeps=lambda model: {f"{n} of {model.output}": at for n, at in memory(model.cause).items()},
     alarms=_alarms,
+    positions=lambda model: (
+        {model.output: model.feedback} if model.cause == "valve_position" else {}
+    ),
     explains=lambda model: {
         model.output: " or ".join(f"{{rule}}.state == {s}" for s in (ACTING, CHECKING, CORRECTED))
     },
-    audited="state",
+    audited=lambda _: ("state",),
     shared="hour",
     examples=(
         Example(

@@ -328,7 +328,7 @@ DRY_RUN = Kind(
         **{f"dry-run restart {k}": _RING + k for k in range(model.restarts)},
     },
     alarms=_alarms,
-    resettable=True,
+    resettable=lambda _: True,
     examples=(
         Example(
             "below LL at once; above LL + 0.3 m for 60 s before the pumps run again",

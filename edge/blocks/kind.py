@@ -37,12 +37,13 @@ Both layouts follow from the model, in its order of declaration:
     par   the number of elements of each list field
           each parameter field: float as is (None: NaN), bool 0/1, Literal its place in the choices
           each list field, element by element: the parameters of the element
+          what the kind derives from the model
 """
 
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -215,8 +216,11 @@ class Kind:
     expression that says when: the alarms `about` such a point that other kinds and its device bring
     are suppressed then, so that a fault is told once. `shared` is a published name: that point of
     every instance of the kind, its own among them, is given to each as the last operands (what all
-    share is then a sum that nobody keeps). `audited` is one too: each of its changes is an event, a
-    record of the journal, and has the rule's state kept at once: a kill must not undo it.
+    share is then a sum that nobody keeps). `audited` are some too: each change of one is an event,
+    a record of the journal, and has the rule's state kept at once: a kill must not undo it.
+    `derived` are parameters that are computed from the whole model; they come last. `positions`
+    names commandable points that move valves, each with what says where it stands: while that is
+    bad, no automatic request moves it far.
     """
 
     name: str
@@ -231,11 +235,13 @@ class Kind:
     alarms: Callable[[Any], tuple[AlarmTemplate, ...]] = lambda _: ()
     urges: Callable[[Any], tuple[Urge, ...]] = lambda _: ()
     agenda: Callable[[Any, Place, float], Agenda] | None = None  # (model, place, wall), pure
-    resettable: bool = False
+    resettable: Callable[[Any], bool] = lambda _: False
     advice: Callable[[Any, Known], tuple[Text, ...]] = lambda *_: ()
     explains: Callable[[Any], Mapping[str, str]] = lambda _: {}
+    positions: Callable[[Any], Mapping[str, Source | None]] = lambda _: {}
     shared: str = ""
-    audited: str = ""
+    audited: Callable[[Any], tuple[str, ...]] = lambda _: ()
+    derived: Callable[[Any], Iterable[float]] = lambda _: ()
     examples: tuple[Example, ...] = ()
 
 
@@ -285,7 +291,7 @@ def layout(kind: Kind, model: Model) -> Layout:
     operands += _operands(model, Input)
     if kind.agenda is not None:
         operands.append(Operand("agenda", (), None, None))
-    if kind.resettable:
+    if kind.resettable(model):
         operands.append(Operand("reset", (), None, None))
     lists = [(name, getattr(model, name)) for name in _fields(type(model), "list")]
     parameters = [float(len(elements)) for _, elements in lists]
@@ -295,6 +301,7 @@ def layout(kind: Kind, model: Model) -> Layout:
             operands += _operands(element, Target, (name, i))
             operands += _operands(element, Input, (name, i))
             parameters += _parameters(element)
+    parameters += kind.derived(model)
     return Layout(tuple(operands), tuple(parameters))
 
 

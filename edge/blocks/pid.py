@@ -204,7 +204,7 @@ PID = Kind(
     publishes=lambda _: (gain_point(),),
     states=lambda _: _HUNTING + OSCILLATION_STATES,
     alarms=_alarms,
-    resettable=True,
+    resettable=lambda _: True,
     examples=(
         Example(
             "the vector of domain §1.2: leaves saturation at once",

@@ -89,7 +89,7 @@ INTERLOCK = Kind(
     publishes=lambda _: (Published("tripped", "", Text("联锁动作", "interlock tripped")),),
     states=lambda _: 4,
     keeps=lambda _: {"interlock": _LATCHED},
-    resettable=True,
+    resettable=lambda _: True,
 )
 
 

@@ -282,7 +282,7 @@ ROTATION = Kind(
     states=lambda model: _PUMPS + PUMP_STATES * len(model.pumps),
     keeps=lambda model: pump_memory(model.pumps, _PUMPS),
     alarms=_alarms,
-    resettable=True,
+    resettable=lambda _: True,
     examples=(
         Example(
             "hours 1205.5, 1180.0 and 1190.2: the second leads, then the third, then the first",

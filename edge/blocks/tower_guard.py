@@ -157,7 +157,7 @@ TOWER_GUARD = Kind(
     states=lambda _: _STATES,
     keeps=lambda _: {"vibration trip": _LATCHED},
     alarms=_alarms,
-    resettable=True,
+    resettable=lambda _: True,
     examples=(
         Example(
             "the switch trips at once, and for good until somebody resets it",

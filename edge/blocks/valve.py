@@ -32,7 +32,9 @@ class Valve(Model):
     A `zone_loss` rule with the same `command` suppresses the alarms of this rule while it has a
     verdict on the valve's zone; `suppressed_by` is an expression that does so too. `pipe_length`
     is that of the pipe whose water it stops: a full stroke faster than 4·2L/a is refused, of the
-    actuator as of the command's `rate`. While `hoa` is not in AUTO nothing is claimed.
+    actuator as of the command's `rate`. While `hoa` is not in AUTO nothing is claimed. While
+    `position`, a point, is bad, no automatic request moves the valve further than 10 % from where
+    it was last seen.
     """
 
     command: Annotated[Source, Input("%")]
@@ -222,6 +224,7 @@ VALVE = Kind(
     states=lambda _: VALVE_STATES,
     keeps=lambda model: {f"full stroke of {model.position}": _FULL},
     alarms=_alarms,
+    positions=lambda model: {str(model.command): model.position},
     explains=lambda model: {str(model.command): f"{{rule}}.state != {OK}"},
     examples=(
         Example(

@@ -258,7 +258,8 @@ VALVE_EXERCISE = Kind(
     },
     alarms=_alarms,
     agenda=agenda,
-    audited="state",
+    audited=lambda _: ("state",),
+    positions=lambda model: {model.output: model.position},
     explains=lambda model: {model.output: f"{{rule}}.state == {EXERCISING}"},
     examples=(
         Example(

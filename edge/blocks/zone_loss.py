@@ -1,20 +1,28 @@
 """Localisation of a zone's pressure loss: valve, burst, restriction, sensor or supply (§1.12).
 
-Model, texts and alarms of the kind; how it decides is `zone_verdict`. One rule serves a header and
-all zones on it, since only together they tell a lost supply from a local cause.
+Model, texts and alarms of the kind. When it triggers is `zone_trigger`, how it decides
+`zone_verdict`, the course of an event `zone_event`, shutting a zone `isolate`. One rule serves a
+header and all zones on it, since only together they tell a lost supply from a local cause.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator, Mapping
+from math import nan
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edge.blocks.kind import AlarmTemplate, Example, Input, Kind, Published, Source
-from edge.blocks.zone_verdict import (
+from edge.blocks import isolate, zone_tree
+from edge.blocks.isolate import CLOSING, ISOLATION_STATES, READY, WAITING, Path
+from edge.blocks.isolate_shown import WAITS_FOR_RESET, isolation, isolation_alarms
+from edge.blocks.kind import AlarmTemplate, Example, Input, Kind, Published, Source, Target
+from edge.blocks.zone_event import zone_loss_step
+from edge.blocks.zone_layout import (
     BRANCH,
     BURST,
+    DRAGGED,
     GROUP_STATES,
     NORMAL,
     RESTRICTION,
@@ -24,8 +32,8 @@ from edge.blocks.zone_verdict import (
     VALVE,
     VALVE_OR_BURST,
     ZONE_STATES,
-    zone_loss_step,
 )
+from edge.blocks.zone_tree import Branch
 from edge.image.slots import Slot
 from edge.schema.model import Model, Refusal, Words
 from edge.schema.units import Duration, Quantity
@@ -40,8 +48,11 @@ class Zone(Model):
 
     `raw` is the pressure before conditioning, when `pressure` is conditioned. `baseline` is the
     usual flow of this hour (a number or a point), `sigma` its spread, 15 % of it when left out.
-    `kvs` in m³/h at 1 bar; `travel` is a full stroke. `branch` numbers the riser that it shares
-    with others, 0 for none.
+    `kvs` in m³/h at 1 bar; `travel` is a full stroke. `branch` is the pipe that it shares with
+    others.
+
+    `auto_isolate`: a burst here shuts the zone's valve, or the one that `isolate` names, whose
+    position is `isolate_position`. Only a person opens it again, with `edge reset` of the rule.
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -55,17 +66,51 @@ class Zone(Model):
     curve: Literal["linear", "equal_percentage"] = "linear"
     kvs: Annotated[float, Field(gt=0)]
     rangeability: Annotated[float, Field(ge=10, le=200)] = 50.0
-    branch: Annotated[int, Field(ge=0, le=99)] = 0
+    branch: str | None = None
     low: Annotated[float, Quantity("MPa"), Field(gt=0)] | None = None
     sigma: Flow | None = None
     travel: Annotated[Duration, Field(gt=0, le=600)] = 50.0
+    auto_isolate: bool = False
+    isolate: Annotated[str | None, Target("%")] = None
+    isolate_position: Annotated[Source | None, Input("%")] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_valve(cls, data: Any) -> Any:
+        own = isinstance(data, Mapping) and data.get("auto_isolate") is True
+        if not own or "isolate" in data:
+            return data
+        return {**data, "isolate": data.get("command"), "isolate_position": data.get("position")}
+
+    @model_validator(mode="after")
+    def _can_be_isolated(self) -> Self:
+        if self.isolate is not None and not self.auto_isolate:
+            raise Refusal(
+                Text(f"{self.id}: isolate 只与 auto_isolate: true 同用",
+                     f"{self.id}: isolate goes with auto_isolate: true")
+            )  # fmt: skip
+        missing = [n for n in ("flow", "baseline", "isolate_position") if getattr(self, n) is None]
+        if self.auto_isolate and missing:
+            raise Refusal(
+                Text(f"{self.id}: auto_isolate 需要 {missing[0]}, 否则无法确认爆管和关阀",
+                     f"{self.id}: auto_isolate needs {missing[0]}: without it nobody knows of a "
+                     "burst, or of a valve that is shut")
+            )  # fmt: skip
+        return self
 
 
 class ZoneLoss(Model):
     """A header and its zones. A loss is a fall by `drop` within `window`, by `slow_drop` within
     `slow_window`, or 3 s below a zone's `low`. The verdict falls `confirm` after it, when every
     meter was read once more: give at least the slowest poll. `margin` is the least pressure drop
-    over a valve that its Kv is computed from: 0.03 MPa or 5 x the combined sensor error.
+    over a valve that its Kv is computed from: 0.03 MPa or 5 x the combined sensor error. Of a slow
+    fall the first 0.05 MPa that the header shares do not count: a booster set sleeps.
+
+    `branches` is the tree of pipes between header and zones. A zone with `auto_isolate` is shut
+    when its burst has been sure by `isolate_confidence`, with its flow above 1.5 x the baseline,
+    for `isolate_after`: in 50 s or more, at slot 10, if every consumer of `must_supply` that it
+    would cut off has another path open by 20 %. A path whose position is bad counts as shut.
+    `must_supply: []` says that nobody there must have water at any time.
     """
 
     header: Annotated[Source, Input("MPa")]
@@ -76,6 +121,23 @@ class ZoneLoss(Model):
     slow_window: Annotated[Duration, Field(ge=60, le=3600)] = 600.0
     margin: Pressure = 0.03
     confirm: Annotated[Duration, Field(le=5)] = 1.0
+    isolate_after: Annotated[Duration, Field(ge=10, le=3600)] = 60.0
+    isolate_confidence: Annotated[float, Field(ge=0.5, le=1)] = 0.8
+    must_supply: tuple[Path, ...] = Field(default=(), max_length=64)
+    branches: tuple[Branch, ...] = Field(default=(), max_length=64)
+
+    @model_validator(mode="after")
+    def _is_a_network(self) -> Self:
+        zone_tree.check_tree(self.branches, [zone.branch for zone in self.zones])
+        shut = [zone.isolate for zone in self.zones if zone.isolate is not None]
+        if shut and "must_supply" not in self.model_fields_set:
+            raise Refusal(
+                Text("auto_isolate 需要 must_supply: 列出不可断水的用户及其供水路径, 没有则写 []",
+                     "auto_isolate needs must_supply: who must not be cut off, and the ways in "
+                     "which they get their water; [] if nobody")
+            )  # fmt: skip
+        isolate.check_paths(self.must_supply, shut)
+        return self
 
     @model_validator(mode="after")
     def _ids_once(self) -> Self:
@@ -96,6 +158,7 @@ VERDICTS = {
     BURST: Text("疑似爆管或大用水", "burst or large demand"),
     VALVE_OR_BURST: Text("阀门或爆管(无流量计)", "valve or burst, no flow meter"),
     UNDETERMINED: Text("原因未定", "undetermined"),
+    DRAGGED: Text("被他区爆管拖低", "dragged down by another zone's burst"),
 }
 
 _VALVE_CHECKS = (
@@ -144,7 +207,7 @@ _POINT = re.compile(r"[A-Za-z_]\w*(\.\w+)+", re.ASCII)
 def _publishes(model: ZoneLoss) -> tuple[Published, ...]:
     points = [
         Published("verdict", "", Text("共同原因判定", "common verdict"), VERDICTS),
-        Published("branch", "", Text("失压支管号", "branch that was lost")),
+        Published("branch", "", Text("失压支管", "branch that was lost"), _branches(model)),
     ]
     for zone in model.zones:
         name = zone.name or Text(zone.id, zone.id)
@@ -159,7 +222,21 @@ def _publishes(model: ZoneLoss) -> tuple[Published, ...]:
             Published(f"{zone.id}_fall", "MPa", text("压力降幅", "pressure fall")),
             Published(f"{zone.id}_pressure", "MPa", text("压力(经判定)", "pressure, judged")),
         ]
-    return tuple(points)
+    return (*points, *_isolations(model))
+
+
+def _branches(model: ZoneLoss) -> Mapping[int, Text]:
+    named = (branch.name or Text(branch.id, branch.id) for branch in model.branches)
+    return {0: Text("无", "none"), **dict(enumerate(named, 1))}
+
+
+def _isolations(model: ZoneLoss) -> Iterator[Published]:
+    """Whether anything waits for a person's reset, then how each isolation stands."""
+    shut = [zone for zone in model.zones if zone.auto_isolate]
+    if shut:
+        yield WAITS_FOR_RESET
+    for zone in shut:
+        yield isolation(zone.id, zone.name or Text(zone.id, zone.id), str(zone.isolate))
 
 
 def _alarms(model: ZoneLoss) -> tuple[AlarmTemplate, ...]:
@@ -174,7 +251,13 @@ def _alarms(model: ZoneLoss) -> tuple[AlarmTemplate, ...]:
             (BRANCH, "BRANCH", Text("支管压力丢失", "Branch pressure lost")),
         )
     ]  # fmt: skip
-    return tuple(common) + tuple(a for zone in model.zones for a in _zone_alarms(zone))
+    own = [alarm for zone in model.zones for alarm in _zone_alarms(zone)]
+    shut = [zone for zone in model.zones if zone.auto_isolate]
+    for zone in shut:
+        name, valve = zone.name or Text(zone.id, zone.id), str(zone.isolate)
+        shows = _shown(zone.isolate, zone.isolate_position, zone.flow, zone.pressure)
+        own += isolation_alarms(zone.id, name, valve, model.isolate_after, shows)
+    return (*common, *own)
 
 
 def _zone_alarms(zone: Zone) -> tuple[AlarmTemplate, ...]:
@@ -210,16 +293,30 @@ def _shown(*sources: Source | None) -> tuple[str, ...]:
     return tuple(s for s in sources if isinstance(s, str) and _POINT.fullmatch(s))
 
 
+def _derived(model: ZoneLoss) -> Iterator[float]:
+    yield from zone_tree.numbers(model.branches, [zone.branch for zone in model.zones])
+    yield from isolate.numbers(model.must_supply, [zone.isolate for zone in model.zones])
+
+
+def _positions(model: ZoneLoss) -> Mapping[str, Source | None]:
+    shut = {zone.isolate: zone.isolate_position for zone in model.zones if zone.isolate}
+    return {**shut, **{str(zone.command): zone.position for zone in model.zones}}
+
+
 ZONE_LOSS = Kind(
     name="zone_loss",
     model=ZoneLoss,
     step=zone_loss_step,
     text=Text("区域压降定位", "zone pressure-loss localisation"),
     every=0.5,
-    slot=Slot.CONTROL,
+    slot=Slot.CORRECT,
     publishes=_publishes,
-    states=lambda model: GROUP_STATES + ZONE_STATES * len(model.zones),
+    states=lambda model: GROUP_STATES + (ZONE_STATES + ISOLATION_STATES) * len(model.zones),
     alarms=_alarms,
+    resettable=lambda model: any(zone.auto_isolate for zone in model.zones),
+    audited=lambda model: tuple(p.name for p in _isolations(model) if p.name != "tripped"),
+    derived=_derived,
+    positions=_positions,
     explains=lambda model: {
         str(zone.command): f"{{rule}}.{zone.id} != {NORMAL}" for zone in model.zones
     },
@@ -244,6 +341,38 @@ ZONE_LOSS = Kind(
                 (0.5, {"z3.pressure": 0.281, "z3.flow": 5.03},
                  {"zone3": RESTRICTION, "zone3_confidence": 0.8, "zone3_fall": 0.119}),
                 (1.0, {}, {"zone3": RESTRICTION, "verdict": NORMAL}),
+            ),
+        ),
+        Example(
+            "a burst that has been sure for 10 s: the valve is shut in 50 s, here the first two",
+            {
+                "header": "header.pressure",
+                "confirm": "0s",
+                "isolate_after": "10s",
+                "zones": [
+                    {"id": "zone2", "pressure": "z2.pressure", "flow": "z2.flow", "baseline": 6.0,
+                     "command": "v2.command", "position": "v2.position", "kvs": 22.0,
+                     "auto_isolate": True}
+                ],
+                "must_supply": [
+                    {"consumer": "clinic", "through": ["v2.command"], "position": "v2.position"},
+                    {"consumer": "clinic", "through": ["v4.command"], "position": "v4.position"},
+                ],
+            },
+            (
+                (
+                    0.0,
+                    {"header.pressure": 0.41162, "z2.pressure": 0.4, "z2.flow": 6.0,
+                     "v2.command": 80.0, "v2.position": 80.0, "v4.position": 60.0, "reset": 0.0},
+                    {"zone2": NORMAL, "zone2_isolation": READY, "v2.command": nan},
+                ),
+                (1.0, {"z2.pressure": 0.321, "z2.flow": 16.72},
+                 {"zone2": BURST, "zone2_confidence": 0.8, "zone2_isolation": WAITING}),
+                *((float(t), {}, {"v2.command": nan}) for t in range(2, 11)),
+                (11.0, {}, {"zone2_isolation": CLOSING, "tripped": 1, "v2.command": 80.0}),
+                (12.0, {}, {"v2.command": 78.4}),
+                (13.0, {}, {"v2.command": 76.8, "zone2": BURST}),
+                (14.0, {"reset": 1.0}, {"v2.command": nan, "tripped": 0}),
             ),
         ),
     ),

@@ -42,6 +42,7 @@ class Shown:
     by: str = ""
     held: bool = False
     left: float | None = None
+    bound: tuple[float | None, float | None] | None = None  # see `outputs` of `View.state`
     local: bool = False  # tells of a bus or a device: shown when asked for
 
     @property
@@ -76,6 +77,7 @@ def shown(model: Json, snapshot: Json) -> list[Shown]:
                 by=hold["by"] if hold else output.get("by", ""),
                 held=hold is not None,
                 left=None if until is None else until - snapshot["t"],
+                bound=None if "held" not in output else tuple(output["held"]),
                 local=point.get("local", False),
             )
         )
@@ -144,11 +146,18 @@ def owner_text(point: Shown, language: Language) -> str:
     """What is asked of an output, by which slot and whom: `80 % control 14 supply`."""
     if point.role not in ("output", "setpoint"):
         return ""
+    if point.bound == (None, None):
+        return Text("位置未知, 不动", "place unknown, not moved").of(language)
     if not point.slot:
         return Text("无人请求", "nobody asks").of(language)
     slot = slot_text(point.slot, language)
     left = "" if point.left is None else f" {duration_text(max(0.0, point.left), language)}"
-    return f"{number_text(point, point.target, language)} {slot}{left} {point.by}".rstrip()
+    held = ""
+    if point.bound is not None and point.slot >= Slot.CORRECT:
+        low, high = point.bound
+        word = Text("限于", "held to").of(language)
+        held = f" {word} {low:.{point.decimals}f}..{high:.{point.decimals}f}"
+    return f"{number_text(point, point.target, language)} {slot}{left}{held} {point.by}".rstrip()
 
 
 def slot_text(slot: int, language: Language) -> str:

@@ -97,6 +97,8 @@ def as_record(point: Shown) -> Json:
                   "age": point.age}  # fmt: skip
     if point.role in ("output", "setpoint"):
         made |= {"target": point.target, "slot": point.slot, "by": point.by}
+    if point.bound is not None:
+        made["held"] = list(point.bound)
     return made
 
 

@@ -69,7 +69,9 @@ class View(Protocol):
                            "value": 65.0, "feedback": 65.2, "code": "", "text": {…}}]}
 
         `outputs` has every commandable point: what the arbiter decided, which slot won (0 nobody)
-        and who asks there (a rule, an interlock, a person; "" unknown). `alarms` has every alarm
+        and who asks there (a rule, an interlock, a person; "" unknown). `held`: [40.0, 60.0] is
+        what automatic requests are kept within while nobody sees where a valve stands, [null, null]
+        when none of them moves it; mostly absent. `alarms` has every alarm
         that is not NORMAL, worst first; states as in ISA-18.2: UNACK ACKED RTN_UNACK LATCHED_UNACK
         LATCHED_ACKED SHELVED SUPPRESSED OOS. `commands` has the latest few.
         """

@@ -29,7 +29,8 @@ class ProcessImage:
     """Values, quality and age of every point; requests and targets of every commandable one.
 
     `commandable[c]` is the point index of commandable c. `stamp` is site time in seconds, one per
-    point. `expires` is the site time at which a request lapses, +inf for never.
+    point. `expires` is the site time at which a request lapses, +inf for never. `span` is what the
+    arbiter keeps automatic requests within, low and high; NaN where nothing is bound.
     """
 
     def __init__(self, points: int, commandable: Sequence[int], cells: int) -> None:
@@ -50,6 +51,7 @@ class ProcessImage:
         self.owner: Floats = self.value[targets:owners]
         self.owner[:] = 0
         self.expires: Floats = np.full((SLOTS, self.commandables), np.inf)
+        self.span: Floats = np.full((2, self.commandables), np.nan)
         self.first_cell = owners
 
 

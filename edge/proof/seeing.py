@@ -28,7 +28,7 @@ class Seeing:
     def __init__(self, stage: Stage, settle: float, wall: float) -> None:
         self._stage, self._settle, self._wall = stage, settle, wall
         self._records: dict[str, list[dict[str, Any]]] = {
-            "alarm": [], "command": [], "correction": []
+            "alarm": [], "command": [], "correction": [], "zone_loss": []
         }  # fmt: skip
 
     async def _look(self) -> None:
@@ -52,6 +52,11 @@ class Seeing:
     def owner(self, point: str) -> str:
         """The slot that decides an output: control, remote, protect, …"""
         return self._stage.owner(point)
+
+    def bound(self, point: str) -> list[float]:
+        """What automatic requests are kept within while nobody sees where a valve stands."""
+        low, high = self._stage.bound(point)
+        return [] if np.isnan(low) else [low, high]
 
     def plant(self, variable: str) -> float:
         """`booster.discharge_pressure`: the truth in the model, whatever its sensor says."""
@@ -184,8 +189,10 @@ class Seeing:
         return [r for r in self._records["command"] if r["id"] == command]
 
     def corrections(self, rule: str, state: int) -> list[float]:
-        """When an automatic correction came to a state, from the journal."""
-        return [self._time(r["ts"] / 1000) for r in self._records["correction"]
+        """When an automatic correction, or the isolation of a zone, came to a state, from the
+        journal."""
+        records = (*self._records["correction"], *self._records["zone_loss"])
+        return [self._time(r["ts"] / 1000) for r in records
                 if (r["rule"], r["state"]) == (rule, state)]  # fmt: skip
 
     def exit_code(self) -> int | None:

@@ -274,6 +274,11 @@ class Stage:
         number = int(self.controller.scan.image.owner[self.ordinal(point)])
         return Slot(number).name.lower() if number else "none"
 
+    def bound(self, point: str) -> tuple[float, float]:
+        """What the arbiter keeps automatic requests within, NaN when it does not."""
+        low, high = self.controller.scan.image.span[:, self.ordinal(point)]
+        return float(low), float(high)
+
     def outputs(self) -> list[Point]:
         """The outputs in the field."""
         return [p for p in self.site.points if p.role is Role.OUTPUT]

@@ -18,6 +18,7 @@ from edge.image import quality
 from edge.image.image import ProcessImage
 from edge.image.slots import NAMES_ZH, SLOTS, Slot
 from edge.rules.program import Programs
+from edge.site.positions import positions
 from edge.site.requests import requests
 from edge.site.site import Interlock, Point, Role, Rule, Site
 from edge.text import Language, Text
@@ -38,6 +39,17 @@ class Level:
     who: str
     expires: float
     wins: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Automatic requests are kept between `low` and `high` because `because` is bad; both are None
+    where nobody knows the place, and nothing automatic moves it.
+    """
+
+    low: float | None
+    high: float | None
+    because: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +81,8 @@ class Explanation:
 
     `age` is in seconds, `source` says where a value that nobody here makes comes from. `decided` is
     what the arbiter chose (NaN nobody asks), `winner` its slot, 0 nobody. `causes` are what makes a
-    virtual point, or the rule and the interlocks behind the winning slot.
+    virtual point, or the rule and the interlocks behind the winning slot. `bound`: of a valve that
+    nobody sees.
     """
 
     point: str
@@ -87,6 +100,7 @@ class Explanation:
     winner: int
     levels: tuple[Level, ...]
     causes: tuple[Cause, ...]
+    bound: Bound | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Plain data: texts as {"zh", "en"}, None where there is no number."""
@@ -116,6 +130,7 @@ class _Explainer:
         self._requests = {(r.point, r.slot): r for r in requests(site, kinds)}
         self._rules = {rule.id: rule for rule in site.rules}
         self._tripped_at = programs.tripped
+        self._valves = positions(site.rules, kinds)
         self._guards: dict[str, list[Rule | Interlock]] = {}
         for interlock in site.interlocks:
             for point in interlock.trip:
@@ -146,7 +161,15 @@ class _Explainer:
             decided=math.nan if ordinal is None else float(image.target[ordinal]),
             winner=winner, levels=levels,
             causes=tuple(self._cause(item, (*above, name)) for item in deeper),
+            bound=None if ordinal is None else self._bound(name, ordinal),
         )  # fmt: skip
+
+    def _bound(self, name: str, ordinal: int) -> Bound | None:
+        low, high = map(float, self._image.span[:, ordinal])
+        if math.isnan(low):
+            return None
+        nowhere = low > high
+        return Bound(None if nowhere else low, None if nowhere else high, self._valves[name])
 
     def _behind(self, name: str, winner: int) -> list[Rule | Interlock]:
         """What makes a virtual point, or what asks at the winning slot of an output."""
@@ -304,12 +327,32 @@ class _Pen:
     def explanation(self, data: Mapping[str, Any]) -> list[str]:
         lines = [self._headline(data)]
         lines += [f"  {note[self._language]}" for note in data.get("notes", ())]
+        lines += [f"  {line}" for line in self._bound(data)]
         lines += [f"  {self._level(level, data)}" for level in data["levels"]]
         if data["role"] in ("output", "setpoint") and not data["levels"]:
             lines.append("  " + self._say("没有任何请求", "nobody asks for anything"))
         for cause in data["causes"]:
             lines += [f"  {line}" for line in self._cause(cause)]
         return lines
+
+    def _bound(self, data: Mapping[str, Any]) -> Iterator[str]:
+        bound = data.get("bound")
+        if not bound:
+            return
+        because = bound["because"]
+        if bound["low"] is None:
+            yield self._say(
+                f"位置未知 ({because} 无效): 自动控制不动它, 只有人可以",
+                f"nobody knows where it stands ({because} is bad): only people move it",
+            )
+            return
+        low = f"{bound['low']:.{data['decimals']}f}"
+        span = f"{low}..{self._number(data, bound['high'])}"
+        whose = "" if data["winner"] >= Slot.CORRECT else "automatic control is "
+        yield self._say(
+            f"{because} 无效, 自动控制限于 {span}",
+            f"{whose}held to {span} because {because} is bad",
+        )
 
     def _say(self, zh: str, en: str) -> str:
         return zh if self._language == "zh" else en
@@ -342,7 +385,10 @@ class _Pen:
             parts.append(self._say(f"{left:.0f} 秒后到期", f"expires in {left:.0f} s"))
         if level["wins"] and data["decided"] not in (None, level["value"]):
             decided = self._number(data, data["decided"])
-            parts.append(self._say(f"按变化率限制, 现为 {decided}", f"rate-limited, now {decided}"))
+            limited = self._say("按变化率限制, 现为", "rate-limited, now")
+            bound = data.get("bound") and level["slot"] >= Slot.CORRECT
+            word = self._say("现为", "now") if bound else limited
+            parts.append(f"{word} {decided}")
         return " · ".join(parts)
 
     def _cause(self, cause: Mapping[str, Any]) -> list[str]:

@@ -72,7 +72,7 @@ from edge.blocks.timing import delay_step
 from edge.blocks.tower_guard import tower_guard_step
 from edge.blocks.valve import valve_step
 from edge.blocks.valve_exercise import valve_exercise_step
-from edge.blocks.zone_verdict import zone_loss_step
+from edge.blocks.zone_event import zone_loss_step
 from edge.image import quality
 from edge.image.image import Bits, Floats, Index, ProcessImage
 from edge.rules.program import FIRST_KIND, Program

@@ -1,6 +1,7 @@
 """Who wins an output: the ladder, minimum times, starts per hour and the rate of change.
 
-Turns the image's requests into targets and owners, the same for every requester. It decides; what
+Turns the image's requests into targets and owners, the same for every requester but for valves that
+nobody sees (`bounds.py`). It decides; what
 is then written to the field, and when, is `outputs.py`. Called by `cycle.py` once per step.
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from edge.image.image import ProcessImage
 from edge.image.slots import Slot
+from edge.scan.bounds import Bounds, Seen
 from edge.site.site import Output
 
 RAMP_EVERY = 0.5  # seconds between two steps of a rated output: devices wear out by writes
@@ -38,16 +40,23 @@ class _Timed:
 class Arbiter:
     """The ladder of every commandable point, `outputs[c]` being what binds commandable c."""
 
-    def __init__(self, image: ProcessImage, ids: Sequence[str], outputs: Sequence[Output]) -> None:
+    def __init__(
+        self, image: ProcessImage, ids: Sequence[str], outputs: Sequence[Output],
+        valves: Sequence[Seen] = (),
+    ) -> None:  # fmt: skip
         self._image, self._ids = image, ids
         self._columns = np.arange(len(outputs))
         self._rate = np.asarray([o.rate for o in outputs])
-        self._rated = np.flatnonzero(np.isfinite(self._rate))
+        self.bounds = Bounds(image, ids, valves)
+        self._eased: set[int] = set()  # valves without a rate on their way to a bound or back
+        rated = set(np.flatnonzero(np.isfinite(self._rate)).tolist())
+        self._rated = sorted(rated.union(valve.ordinal for valve in valves))
         self._timed = [
             _Timed(c, o) for c, o in enumerate(outputs) if o.min_on or o.min_off or o.max_starts
         ]
         self._goal = np.full(len(outputs), np.nan)
         self._winner = np.zeros(len(outputs))
+        self._wanted, self._first = self._goal, self._winner  # before anything is bound
         self._asked = self._holding = b""  # what the last decision was made of
         self._settled = False  # all targets are where they should be
         self._next_ramp = -math.inf
@@ -96,7 +105,10 @@ class Arbiter:
             return
         request = self._image.request
         asked, holding = request.tobytes(), held.tobytes()
-        same = asked == self._asked and holding == self._holding
+        turned = self.bounds.look(held)
+        if turned:
+            self._eased |= self.bounds.turned
+        same = asked == self._asked and holding == self._holding and not turned
         if same and self._settled and now < self._next_time:
             return  # as most steps are
         if self._timed:
@@ -110,8 +122,12 @@ class Arbiter:
             self._asked = asked
             given = ~np.isnan(request)
             first = given.argmax(axis=0)
-            self._goal = request[first, self._columns]
-            self._winner = np.where(given.any(axis=0), first + 1.0, 0.0)
+            self._wanted = request[first, self._columns]
+            self._first = np.where(given.any(axis=0), first + 1.0, 0.0)
+            turned = True
+        if turned:
+            self._goal, self._winner = self._wanted.copy(), self._first.copy()
+            self.bounds.limit(self._goal, self._winner)
         # Nobody owns an output that is not driven yet: rules track what the device does.
         self._image.owner[:] = np.where(held, 0.0, self._winner)
         self._settled = self._move(now, held)
@@ -134,10 +150,15 @@ class Arbiter:
             start, goal = target[c], self._goal[c]
             if math.isnan(start) or math.isnan(goal) or start == goal:
                 target[c] = goal
+                if start == goal:
+                    self._eased.discard(c)
                 continue
+            rate = self._rate[c]
+            if math.isinf(rate) and c in self._eased and self._winner[c] >= Slot.CORRECT:
+                rate = self.bounds.ease[c]
             there = False
-            if ramped:
-                most = self._rate[c] * RAMP_EVERY
+            if ramped or math.isinf(rate):
+                most = rate * RAMP_EVERY
                 target[c] = start + min(max(goal - start, -most), most)
         target[free] = self._goal[free]
         return there

@@ -1,6 +1,6 @@
 """What rules do by themselves and must be on record: each change of an audited point.
 
-Which point that is says the kind (`audited`). It decides nothing; the app writes the journal.
+Which points those are says the kind (`audited`). It decides nothing; the app writes the journal.
 Called by `cycle.py` once per step.
 """
 
@@ -21,9 +21,11 @@ from edge.text import Text
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """A rule came to another state. `numbers` are its other results then, by their names."""
+    """A rule came to another state, shown by `point`. `numbers` are its other results then, by
+    their names."""
 
     rule: str
+    point: str
     kind: str
     state: int
     text: Text
@@ -33,7 +35,8 @@ class Audit:
     def as_json(self) -> dict[str, Any]:
         """For the journal, which goes upstream too."""
         return {
-            "rule": self.rule, "state": self.state, "text": self.text._asdict(),
+            "rule": self.rule, "point": self.point, "state": self.state,
+            "text": self.text._asdict(),
             "ts": round(self.wall * 1000), "numbers": dict(self.numbers),
         }  # fmt: skip
 
@@ -53,13 +56,14 @@ class Audits:
         self._image, index = image, site.index()
         self._rows = [
             _Watched(
-                rule.id, rule.kind, site.points[index[f"{rule.id}.{kind.audited}"]],
+                rule.id, rule.kind, site.points[index[f"{rule.id}.{name}"]],
                 {
                     p.name: index[f"{rule.id}.{p.name}"]
-                    for p in kind.publishes(rule.model) if p.name not in ("", kind.audited)
+                    for p in kind.publishes(rule.model) if p.name not in ("", name)
                 },
             )
-            for rule in site.rules if (kind := kinds[rule.kind]).audited
+            for rule in site.rules for kind in (kinds[rule.kind],)
+            for name in kind.audited(rule.model)
         ]  # fmt: skip
         self.owners = frozenset(f"rules.{row.rule}" for row in self._rows)
         self._at = np.asarray([index[row.point.id] for row in self._rows], np.int32)
@@ -78,4 +82,4 @@ class Audits:
         values = {name: float(self._image.value[at]) for name, at in row.shown.items()}
         numbers = {name: value for name, value in values.items() if math.isfinite(value)}
         text = row.point.labels.get(state, Text(str(state), str(state)))
-        return Audit(row.rule, row.kind, state, text, wall, numbers)
+        return Audit(row.rule, row.point.id, row.kind, state, text, wall, numbers)

@@ -29,6 +29,7 @@ from edge.scan.annunciator import Panel
 from edge.scan.arbiter import Arbiter
 from edge.scan.arrivals import Arrivals
 from edge.scan.audits import Audit, Audits
+from edge.scan.bounds import Seen
 from edge.scan.outputs import Outputs, following_points
 from edge.scan.wiring import wires
 from edge.site.site import Role, Site
@@ -88,7 +89,12 @@ class Scan:
         self.ordinals = {site.points[i].id: c for c, i in enumerate(programs.commandable)}
         self.image = image = programs.image()
         self.outputs = Outputs(wires(site, kinds), image, events)
-        self.arbiter = Arbiter(image, list(self.ordinals), [w.output for w in self.outputs.wires])
+        valves = [
+            Seen(w.ordinal, w.seen, *w.travel) for w in self.outputs.wires if w.seen is not None
+        ]
+        self.arbiter = Arbiter(
+            image, list(self.ordinals), [w.output for w in self.outputs.wires], valves
+        )
         self.alarms = Alarms(site.alarms, image, self.index, programs.active, programs.suppressed)
         self.panels = [Panel(a, image, self.index, self.ordinals) for a in site.annunciators]
         self.wake: Callable[[], None] = lambda: None
@@ -117,7 +123,7 @@ class Scan:
         tripped = {**programs.tripped, **self._resettable}
         self._tripped = np.asarray(list(tripped.values()), np.int32)
         self._audits = Audits(site, kinds, image)
-        self._latches: tuple[bytes, int, list[bool]] | None = None
+        self._latches: tuple[bytes, int, int, list[bool]] | None = None
         self._next_age = -math.inf
         self.cold_for, self._cold_until = 0.0, math.nan
         self._agenda_until = [-math.inf] * len(programs.agendas)
@@ -317,6 +323,7 @@ class Scan:
         before, self._latches = self._latches, (
             self.image.value[self._tripped].tobytes(),
             self.arbiter.switched,
+            self.arbiter.bounds.turns,
             [panel.silenced for panel in self.panels],
         )  # fmt: skip
         return bool(transitions) or self._latches != before
@@ -368,6 +375,7 @@ class Scan:
             "rules": self.programs.retained(latches=True, also=self._audits.owners),
             "alarms": self.alarms.retain(),
             "arbiter": self.arbiter.retain(),
+            "positions": self.arbiter.bounds.retain(),
             "panels": {panel.id: panel.retain() for panel in self.panels},
         }
 
@@ -378,5 +386,6 @@ class Scan:
         for id, row in self.alarms.states.items():
             self.programs.set_active(id, row.active)
         self.arbiter.restore(data.get("arbiter", {}))
+        self.arbiter.bounds.restore(data.get("positions", {}))
         for panel in self.panels:
             panel.restore(data.get("panels", {}).get(panel.id))

@@ -20,6 +20,7 @@ class Wire:
     the instructions whose rules ask for it. `priorities`: the device keeps a ladder of its own, so
     the slot is written too. `late`: seconds that it starts later than others after a cold start.
     `drivers` are the rules that drive it, no protections: what else they drive may stand in for it.
+    `seen`: it moves a valve, and that point says where it stands, within the range `travel`.
     """
 
     ordinal: int
@@ -36,3 +37,5 @@ class Wire:
     rules: frozenset[str]
     late: float = 0.0
     drivers: frozenset[str] = frozenset()
+    seen: int | None = None
+    travel: tuple[float, float] = (0.0, 100.0)

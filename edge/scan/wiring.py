@@ -5,6 +5,7 @@ Computed once when the scan is built; nothing here runs in a step.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Mapping
 
@@ -13,8 +14,9 @@ from edge.image.slots import Slot
 from edge.rules.compile import commandable
 from edge.scan.wire import Wire
 from edge.site.origins import origins, sources
+from edge.site.positions import positions
 from edge.site.requests import requests
-from edge.site.site import Site
+from edge.site.site import Point, Site
 
 
 def share(site: Site, point: str) -> float:
@@ -36,6 +38,7 @@ def wires(site: Site, kinds: Mapping[str, Kind]) -> tuple[Wire, ...]:
         point.id: (bus, point) for bus in site.buses for device in bus.devices
         for point in device.points
     }  # fmt: skip
+    valves = positions(site.rules, kinds)
     found = []
     for ordinal, at in enumerate(commandable(site)):
         point = site.points[at]
@@ -48,6 +51,9 @@ def wires(site: Site, kinds: Mapping[str, Kind]) -> tuple[Wire, ...]:
             needs.add(name)
         if point.hoa is not None:
             needs.add(point.hoa)
+        position = valves.get(name)
+        if position is not None:
+            needs |= {position} if polled(position) else set(origins(position, known, polled))
         assert point.output is not None
         found.append(
             Wire(
@@ -65,9 +71,16 @@ def wires(site: Site, kinds: Mapping[str, Kind]) -> tuple[Wire, ...]:
                 rules=rules,
                 late=share(site, name) * point.output.start_spread,
                 drivers=frozenset(drivers.get(name, ())),
+                seen=None if position is None else index[position],
+                travel=_travel(point),
             )
         )
     return tuple(found)
+
+
+def _travel(point: Point) -> tuple[float, float]:
+    known = math.isfinite(point.low) and math.isfinite(point.high)
+    return (point.low, point.high) if known else (0.0, 100.0)
 
 
 def _from_field(site: Site, index: Mapping[str, int]) -> Callable[[str], bool]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from edge.blocks.expression import ExpressionError, parse
+from edge.blocks.kind import references
 from edge.image.slots import Slot
 from edge.schema.problem import Problem
 from edge.text import Text
@@ -24,7 +25,11 @@ UNATTENDED = (Slot.CORRECT, Slot.MAINTAIN)
 def check_corrections(scene: Scene) -> Iterator[Problem]:
     """What corrects or exercises equipment reads neither what a protection did nor fire equipment,
     directly or not."""
-    rules = {r.id for r in scene.site.rules if scene.kinds[r.kind].slot in UNATTENDED}
+    rules = {
+        r.id for r in scene.site.rules
+        if scene.kinds[r.kind].slot in UNATTENDED
+        and any(reference.role == "output" for reference in references(r.model))
+    }  # fmt: skip
     if not rules:
         return
     sources, forbidden = _sources(scene), _forbidden(scene)

@@ -23,7 +23,7 @@ from edge.site import cost
 from edge.site.build import Sources
 from edge.site.check_bms import check_bms
 from edge.site.check_corrections import check_corrections
-from edge.site.check_valves import check_valves
+from edge.site.check_valves import check_positions, check_supplies, check_valves
 from edge.site.references import Use, judge, not_commandable, unknown_point, uses
 from edge.site.site import Point, Role, Site
 from edge.text import Text
@@ -444,4 +444,6 @@ CHECKS: tuple[Callable[[Scene], Iterator[Problem]], ...] = (
     check_advice,
     check_corrections,
     check_valves,
+    check_positions,
+    check_supplies,
 )

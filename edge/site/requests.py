@@ -30,7 +30,7 @@ def resettable(site: Site, kinds: Mapping[str, Kind]) -> Iterator[str]:
         if not interlock.permissive:
             yield interlock.id
     for rule in site.rules:
-        if kinds[rule.kind].resettable:
+        if kinds[rule.kind].resettable(rule.model):
             yield rule.id
 
 

@@ -13,6 +13,7 @@ from edge.blocks.kind import AlarmTemplate, AnyInput, Input, Kind, Known, Publis
 from edge.blocks.logic import VALUE
 from edge.blocks.schedule import SCHEDULE
 from edge.blocks.valve import VALVE as VALVE_KIND
+from edge.blocks.zone_loss import ZONE_LOSS
 from edge.driver import DriverKind, FieldDevice, Poll
 from edge.image.slots import Slot
 from edge.schema.model import Model
@@ -157,4 +158,4 @@ MEND = replace(
     publishes=lambda _: (Published("state", "", Text("状态", "state")),),
 )  # fmt: skip
 
-KINDS = {kind.name: kind for kind in (FOLLOW, GROUP, VALUE, SCHEDULE, VALVE_KIND, MEND)}
+KINDS = {kind.name: kind for kind in (FOLLOW, GROUP, VALUE, SCHEDULE, VALVE_KIND, ZONE_LOSS, MEND)}

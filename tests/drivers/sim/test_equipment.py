@@ -20,8 +20,8 @@ from pymodbus.client import AsyncModbusTcpClient
 import edge
 from drivers import DRIVERS
 from drivers.modbus.codec import Cell
-from drivers.modbus.decoder import decode_one
 from drivers.modbus.config import DeviceConfig, PointConfig
+from drivers.modbus.decoder import decode_one
 from drivers.sim.equipment import STEP, Equipment, _register
 from drivers.sim.local import FIRST_TCP, at_home, localised
 from drivers.sim.registers import Unit, bits_of, words_of

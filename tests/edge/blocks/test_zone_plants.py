@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.sim.models.zones import ZoneNetwork
-from edge.blocks.zone_loss import ZONE_LOSS
-from edge.blocks.zone_verdict import (
+from edge.blocks.zone_layout import (
     BURST,
     NORMAL,
     RESTRICTION,
@@ -22,6 +21,7 @@ from edge.blocks.zone_verdict import (
     UNDETERMINED,
     VALVE,
 )
+from edge.blocks.zone_loss import ZONE_LOSS
 from tests.support.block import Instance
 
 FAULTS = {

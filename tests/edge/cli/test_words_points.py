@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.cli.points import chosen, duration_text, shown
+from edge.cli.points import chosen, duration_text, owner_text, shown
 from edge.cli.words import orders, words
+from edge.text import Language
 
 LAYOUT = {"ABCD": (0, 1, 2, 3), "CDAB": (2, 3, 0, 1), "BADC": (1, 0, 3, 2), "DCBA": (3, 2, 1, 0)}
 
@@ -81,3 +82,23 @@ def test_what_is_measured_of_buses_is_shown_to_who_asks() -> None:
     assert found("line") == ["line.bus.load"]
     assert found(everything=True) == list(ids)
     assert found("v3", everything=True) == list(ids[:3])
+
+
+def test_what_a_valve_is_held_to_stands_beside_its_owner() -> None:
+    """Automatic owners only; where nothing moves it, that stands there instead."""
+    model = {"points": [
+        {"id": "v3.position", "name": {"zh": "", "en": ""}, "role": "output", "unit": "%", "d": 0}
+    ]}  # fmt: skip
+
+    def owner(language: Language, **output: object) -> str:
+        snapshot = {"v": {}, "outputs": {"v3.position": output}, "holds": {}, "age": [0.0], "t": 0}
+        return owner_text(shown(model, snapshot)[0], language)
+
+    asked = {"value": 60.0, "slot": 14, "by": "regulator"}
+    assert owner("en", **asked) == "60 % control 14 regulator"
+    assert owner("en", **asked, held=[40.0, 60.0]) == "60 % control 14 held to 40..60 regulator"
+    assert owner("zh", **asked, held=[40.0, 60.0]) == "60 % 自动控制 14 限于 40..60 regulator"
+    person = asked | {"slot": 8, "by": "lisi"}
+    assert owner("en", **person, held=[40.0, 60.0]) == "60 % remote 8 lisi"
+    nowhere = {"value": None, "slot": 0, "by": "", "held": [None, None]}
+    assert owner("en", **nowhere) == "place unknown, not moved"

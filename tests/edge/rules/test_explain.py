@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from math import isnan, nan
+from math import inf, isnan, nan
 from typing import Any
 
 import pytest
@@ -182,3 +182,33 @@ def test_a_loop_that_was_detuned_says_so() -> None:
     alone = explain(bench.site, bench.programs, bench.image, "loop.gain_factor", 1.0)
     assert [read.option for read in alone.causes[0].inputs] == ["input", "setpoint"]
     assert "gain_factor: loop.gain_factor = 1.00" in "\n".join(render(found.as_json(), "en"))
+
+
+def test_a_valve_that_nobody_sees() -> None:
+    """What automatic requests are held to, and why; nothing of it when the position is good."""
+    options = {"command": "v3.position", "position": "v3.feedback"}
+    regulator = {"output": "v3.position", "input": "b.pressure", "setpoint": 0.4,
+                 "kp": 1.0, "ti": "1s"}  # fmt: skip
+    it = Bench(site_of({"regulator": ("pid", regulator), "v3_watch": ("valve", options)}))
+    for name, value in (("v3.feedback", 50.0), ("b.pressure", 0.4), ("v3.position", 50.0)):
+        it[name] = value
+    it.step(0.0)
+    assert why(it, "v3.position").bound is None
+    c = it.ordinal["v3.position"]
+    it.image.span[:, c], it.image.target[c] = (40.0, 60.0), 60.0
+    it["v3.feedback"] = nan
+    found = why(it, "v3.position").as_json()
+    assert found["bound"] == {"low": 40.0, "high": 60.0, "because": "v3.feedback"}
+    english, chinese = "\n".join(render(found, "en")), "\n".join(render(found, "zh"))
+    assert "  held to 40.00..60.00 because v3.feedback is bad" in english
+    assert "rate-limited" not in english
+    assert "rules.regulator · now 60.00" in english
+    assert "v3.feedback 无效, 自动控制限于 40.00..60.00" in chinese
+    it.image.owner[c] = Slot.REMOTE
+    assert "automatic control is held to 40.00..60.00" in "\n".join(
+        render(why(it, "v3.position").as_json(), "en")
+    )
+    it.image.span[:, c] = inf, -inf
+    assert "nobody knows where it stands (v3.feedback is bad): only people move it" in "\n".join(
+        render(why(it, "v3.position").as_json(), "en")
+    )

@@ -123,7 +123,7 @@ def test_bad_input_leaves_no_trace(kind: Kind, compiled: Kernel) -> None:
         for each in (it, fresh):
             for name in (*points_of(each, kind), *(["agenda"] if each.programs.agendas else [])):
                 each[name] = around.get(name, 1.0)
-            if kind.resettable and k == 300:
+            if each.programs.resets and k == 300:
                 each["reset"] = 1.0  # a lockout is no trace: it is what a person has to look at
             each.step(0.5 * k)
     for index in it.programs.published:
