@@ -25,8 +25,8 @@ class Sump(Model):
     capacity and wear are shown. `rising_rate` is m/min, `rising_time: null` switches that rule off.
     After the float has fallen and where the level cannot be believed the pumps go on for
     `float_run`; so they do at `stop` while the float is up although the level fell with them: then
-    it seems stuck, they rest for `retry`, and try again. A rise of `test` starts the readiness test. Minimum off-times and starts per hour
-    stand at the output points.
+    it seems stuck, they rest for `retry`, and try again. A rise of `test` starts the readiness
+    test. Minimum off-times and starts per hour stand at the output points.
     """
 
     level: Annotated[Source, Input("m")]
