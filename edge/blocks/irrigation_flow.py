@@ -145,11 +145,11 @@ def search(
         return
     k = int(st[s + ALONE])
     z, learns = s + ZONES + k * STATES, st[s + ALONE] != k
+    learnt = learns and not isnan(st[z + NORMAL])
     enough = settle + (2.0 * LEARN_TIME if learns else LOW_TIME) + ROUNDING
-    over = now - st[s + OPENED_AT] >= enough or (learns and not isnan(st[z + NORMAL]))
-    if alone and last == k and over:
-        st[z + CHECKED_AT] = now
-    if st[z + OPEN] != 1.0 or now - st[z + CHECKED_AT] < RIGHT_FOR:
+    if alone and last == k and now - st[s + OPENED_AT] >= enough:
+        st[z + CHECKED_AT] = now  # right, or without any flow to learn
+    if st[z + OPEN] != 1.0 or learnt or now - st[z + CHECKED_AT] < RIGHT_FOR:
         st[s + ALONE] = next_unknown(count, st, s, now)
         if isnan(st[s + ALONE]) and not learns:
             st[s + ALONE] = next_suspect(count, st, s, now)
