@@ -47,11 +47,15 @@ class FieldPoint:
 
 @dataclass(frozen=True, slots=True)
 class FieldDevice:
-    """A device as its driver sees it; `config` is an instance of the driver's `device` model."""
+    """A device as its driver sees it; `config` is an instance of the driver's `device` model.
+
+    A `fire` device is never written: it has no point that is `writable`.
+    """
 
     id: str
     config: Any
     points: tuple[FieldPoint, ...]
+    fire: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +223,8 @@ class DriverKind:
     `commandable: bool` says that it is an output by nature (BACnet analog-output), without
     `output: true`, and `readable: bool` whether it can be read. A bus with file names has
     `within(folder)`, which returns it with those names counted from the site's folder. A device's
-    `identity` says who it must be, None nothing: then another one is refused as `WrongDevice`.
+    `identity` says who it must be, None nothing: then another one is refused as `WrongDevice`. Its
+    `written: str` names the option that has the driver write of its own accord, "" for none.
     """
 
     name: str

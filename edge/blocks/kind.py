@@ -126,10 +126,10 @@ class AlarmTemplate:
     """An alarm that every instance of a kind brings; `{rule}` and `{RULE}` are its id.
 
     `id` becomes for example ZONE3_VALVE_DEVIATION, without the rule's name where it begins with it
-    already (a rule `fire` and {RULE}_FIRE_PUMP_NOT_AUTO: FIRE_PUMP_NOT_AUTO); `when` and `suppressed_by` are expressions over
-    points and over what the rule publishes, `shows` are such points. `about` is the commandable
-    point whose fault it tells: suppressed while another kind of rule explains it (`explains` of
-    `Kind`). A site may override it under `alarms:` by the same id.
+    already (a rule `fire` and {RULE}_FIRE_PUMP_NOT_AUTO: FIRE_PUMP_NOT_AUTO); `when` and
+    `suppressed_by` are expressions over points and over what the rule publishes, `shows` are such
+    points. `about` is the commandable point whose fault it tells: suppressed while another kind of
+    rule explains it (`explains` of `Kind`). A site may override it under `alarms:` by the same id.
     """
 
     id: str

@@ -62,6 +62,9 @@ def check_fire(scene: Scene) -> Iterator[Problem]:
     for point in scene.site.points:
         if point.fire and point.role is Role.OUTPUT:
             yield _fire(scene.sources.at("points", point.id).key(), point.id)
+    for device in (device for bus in scene.site.buses for device in bus.devices if device.fire):
+        if option := getattr(device.config, "written", ""):
+            yield _fire(scene.sources.at("devices", device.id).key((option,)), device.id)
     for grant in scene.site.grants:
         point_ = scene.points.get(grant.point)
         if point_ is not None and point_.fire:

@@ -86,7 +86,7 @@ def is_output(part: PointPart) -> bool:
 def field_device(device: DevicePart, amounts: Amounts) -> FieldDevice:
     """The device as its driver sees it."""
     points = tuple(_field_point(device, part, amounts) for part in device.points)
-    return FieldDevice(device.id, device.config, points)
+    return FieldDevice(device.id, device.config, points, device.options.fire)
 
 
 def _field_point(device: DevicePart, part: PointPart, amounts: Amounts) -> FieldPoint:
