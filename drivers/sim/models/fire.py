@@ -13,7 +13,8 @@ HYDRANT_LOW = 0.06  # MPa
 class FireMain:
     """The hydrant main and its pump cabinet, which nobody may write: it has no commands.
 
-    `static` is the pressure that the roof tank keeps up. Faults: `pressure_low` (0.06 MPa, below
+    `static` is the pressure that the roof tank keeps up, `jockey` whether the jockey pump runs (set,
+    not simulated). Faults: `pressure_low` (0.06 MPa, below
     the code's 0.07), `not_auto` (cabinet out of AUTO).
     """
 
@@ -24,6 +25,7 @@ class FireMain:
 
     def __init__(self, static: float = HYDRANT) -> None:
         self.static = self.pressure = static
+        self.jockey = 0.0
         self.active: set[str] = set()
         self.commands: dict[str, float] = {}
 
@@ -33,6 +35,9 @@ class FireMain:
         self.pressure = approach(self.pressure, target, 0.05 * dt)
 
     def readings(self) -> dict[str, float]:
-        """Pressure in MPa and whether the cabinet is in AUTO."""
-        automatic = float("not_auto" not in self.active)
-        return {"hydrant_pressure": self.pressure, "cabinet_auto": automatic}
+        """Pressure in MPa, whether the cabinet is in AUTO and the jockey pump runs."""
+        return {
+            "hydrant_pressure": self.pressure,
+            "cabinet_auto": float("not_auto" not in self.active),
+            "jockey_running": self.jockey,
+        }
