@@ -9,16 +9,19 @@ from __future__ import annotations
 from math import isnan, nan
 
 from edge.blocks.kind import Example, Kind, usable
-from edge.blocks.motor import (
+from edge.blocks.output import ACTUAL, DECIDED, OURS, OWNER, ask, present, show
+from edge.blocks.pid import clip
+from edge.blocks.pumps import (
     HOURS,
+    NOT_AUTO,
+    RUNNING,
     WANTED,
     adopt_motor,
+    available,
+    forgive,
     motor_state,
     turns,
 )
-from edge.blocks.output import ACTUAL, DECIDED, OURS, OWNER, ask, present, show
-from edge.blocks.pid import clip
-from edge.blocks.pumps import NOT_AUTO, RUNNING, available, forgive
 from edge.blocks.ramp import toward
 from edge.blocks.timing import ROUNDING, lasted
 from edge.blocks.tower_model import CoolingTower
@@ -154,7 +157,8 @@ def watch_fans(
         if v[ops[cell + _FAST + DECIDED]] > 0.5:
             driven, owner = 1.0, v[ops[cell + _FAST + OWNER]]
         f = cell + _MOTOR
-        code = motor_state(v, q, ops, f, driven, owner, st, m, now, par[p + _START_TIME], False)
+        start = par[p + _START_TIME]
+        code = motor_state(v, q, ops, f, driven, owner, st, m, now, start, False, False)
         st[m + HOURS] += dt / 3600.0 if turns(v, q, ops, f, code) else 0.0
         free += 1 if available(code) else 0
         show(v, q, ops[shown + 2 * k], float(code))

@@ -7,7 +7,7 @@ booster's step; a pump's operands begin at `r`, its state at `t`.
 from __future__ import annotations
 
 from math import inf, isnan, nan
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema
@@ -29,7 +29,27 @@ from edge.schema.model import Model
 from edge.text import Text
 
 
-class Pump(Model):
+class ByName(Model):
+    """What may be written as one name, such as `booster.p1`: it stands for the points `names`."""
+
+    names: ClassVar[tuple[str, ...]] = ("run", "running", "fault")
+    example: ClassVar[str] = "pit.p1"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {name: f"{value}.{name}" for name in cls.names}
+        return value
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler, /
+    ) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "examples": [cls.example]}, handler(schema)]}
+
+
+class Pump(ByName):
     """`booster.p1` stands for its points `.run`, `.speed`, `.running` and `.fault`.
 
     `running` is the run feedback, `fault` the trip contact, `hoa` the contact of a hard-wired
@@ -37,25 +57,15 @@ class Pump(Model):
     lowers it. Without `speed` the pump turns at full speed.
     """
 
+    names: ClassVar[tuple[str, ...]] = ("run", "speed", "running", "fault")
+    example = "booster.p1"
+
     run: Annotated[str, Target("")]
     speed: Annotated[str | None, Target("%")] = None
     running: Annotated[Source, Input("")]
     fault: Annotated[Source | None, Input("")] = None
     hoa: Annotated[Source | None, Input("")] = None
     hours: Annotated[Source | None, Input("h")] = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _by_name(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {name: f"{value}.{name}" for name in ("run", "speed", "running", "fault")}
-        return value
-
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler, /
-    ) -> dict[str, Any]:
-        return {"anyOf": [{"type": "string", "examples": ["booster.p1"]}, handler(schema)]}
 
 
 STOPPED, STARTING, RUNNING, TRIPPED, FAILED, NOT_AUTO, BLOCKED, FORCED = range(8)
@@ -71,7 +81,7 @@ STATES = {
     FORCED: Text("被强制运行", "held on by a stronger slot"),
 }
 
-MIN_TIME = float(Slot.MIN_TIME)
+MIN_TIME, PROTECT = float(Slot.MIN_TIME), float(Slot.PROTECT)
 RUN, SPEED, FEEDBACK, FAULT, HOA, COUNTER, PUMP_OPERANDS = 0, TARGET_OPERANDS, 8, 9, 10, 11, 12
 HYSTERESIS = 2.0  # h by which the lead must have run longer before another takes its place
 FORGOTTEN = 86400.0  # s out of AUTO: nobody is working there any more
@@ -81,8 +91,13 @@ WANTED, NO_FEEDBACK_AT, FAILED_AT, HOURS, PUMP_STATES = range(5)
 
 def adopt_pump(v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int) -> bool:
     """Take a running pump as running; False while nobody knows whether it does."""
-    running, actual = ops[r + FEEDBACK], ops[r + RUN + ACTUAL]
-    st[t + NO_FEEDBACK_AT] = nan
+    return adopt_motor(v, q, ops, r, r + FEEDBACK, st, t)
+
+
+def adopt_motor(v: Floats, q: Bits, ops: Index, r: int, f: int, st: Floats, t: int) -> bool:
+    """The same of any motor, whose inputs begin at `f` with its feedback."""
+    running, actual = ops[f], ops[r + RUN + ACTUAL]
+    st[t + NO_FEEDBACK_AT], st[t + WANTED] = nan, 0.0
     if isnan(st[t + HOURS]):
         st[t + HOURS] = 0.0
     if usable(v, q, running):
@@ -91,7 +106,6 @@ def adopt_pump(v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int) -> bo
     if usable(v, q, actual):
         st[t + WANTED] = 1.0 if v[actual] != 0.0 else 0.0
         return True
-    st[t + WANTED] = 0.0
     return False
 
 
@@ -99,14 +113,24 @@ def pump_state(
     v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int,
     now: float, start_time: float, low: bool,
 ) -> int:  # fmt: skip
-    """What the pump is doing, and whether its start has failed.
-
-    A start has failed after `start_time` without run feedback. When the feedback itself is bad the
-    pump is believed, unless the pressure stays `low` for twice that time: which is never so when
-    no other pump could take its place.
-    """
-    fault, hoa, running = ops[r + FAULT], ops[r + HOA], ops[r + FEEDBACK]
+    """What the pump is doing; see `motor_state`."""
     driven, owner = v[ops[r + RUN + DECIDED]], v[ops[r + RUN + OWNER]]
+    f = r + FEEDBACK
+    return motor_state(v, q, ops, f, driven, owner, st, t, now, start_time, low, False)
+
+
+def motor_state(
+    v: Floats, q: Bits, ops: Index, f: int, driven: float, owner: float, st: Floats, t: int,
+    now: float, start_time: float, low: bool, urgent: bool,
+) -> int:  # fmt: skip
+    """What a motor is doing, and whether its start has failed: no feedback in `start_time`.
+
+    Its inputs begin at `f`: feedback, fault, hoa; `driven` and `owner` are those of its contactor.
+    When the feedback itself is bad the motor is believed, unless the pressure stays `low` for twice
+    that time: which is never so when no other pump could take its place. `urgent`: what slot 5
+    wants is our own wish.
+    """
+    running, fault, hoa = ops[f], ops[f + FAULT - FEEDBACK], ops[f + HOA - FEEDBACK]
     wanted = st[t + WANTED] == 1.0
     known = usable(v, q, running)
     runs = v[running] != 0.0 if known else wanted and not low
@@ -120,13 +144,20 @@ def pump_state(
         return TRIPPED
     if not isnan(st[t + FAILED_AT]):
         return FAILED
-    if 0.0 < owner < OURS and driven > 0.5:
-        return FORCED
-    if 0.0 < owner < OURS and owner != MIN_TIME:  # a minimum off-time only delays the start
-        return BLOCKED
+    if 0.0 < owner < OURS and not (urgent and owner == PROTECT and driven > 0.5):
+        if driven > 0.5:
+            return FORCED
+        if owner != MIN_TIME:  # a minimum off-time only delays the start
+            return BLOCKED
     if not wanted:
         return STOPPED
     return RUNNING if runs else STARTING
+
+
+def turns(v: Floats, q: Bits, ops: Index, f: int, state: float) -> bool:
+    """Whether the motor turns, by its feedback, else by what is known of it."""
+    running = ops[f]
+    return bool(v[running] != 0.0) if usable(v, q, running) else state == RUNNING
 
 
 def available(state: float) -> bool:
@@ -155,9 +186,8 @@ def count_hours(
     v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int, code: int, dt: float
 ) -> None:
     """Count while the feedback says that it runs; the drive's counter may only raise ours."""
-    feedback, counter = ops[r + FEEDBACK], ops[r + COUNTER]
-    turns = v[feedback] != 0.0 if usable(v, q, feedback) else code == RUNNING
-    st[t + HOURS] += dt / 3600.0 if turns else 0.0
+    counter = ops[r + COUNTER]
+    st[t + HOURS] += dt / 3600.0 if turns(v, q, ops, r + FEEDBACK, code) else 0.0
     if usable(v, q, counter) and st[t + HOURS] < v[counter] < inf:
         st[t + HOURS] = v[counter]
 
@@ -364,22 +394,38 @@ def left_in_hand(name: str, zh: str, en: str, hoa: Source | None) -> tuple[Alarm
 
 def pump_alarms(i: int, hoa: Source | None) -> tuple[AlarmTemplate, ...]:
     """The alarms of the pump with number `i`; `hoa` is its switch."""
-    shows = (f"{{rule}}.pump{i}", f"{{rule}}.pump{i}_hours", "{rule}.pressure")
-    switch = Text("查看手停自开关", "look at the hand-off-auto switch")
-    breaker = Text("检查断路器和热继电器", "check breaker and overload relay")
     code = Text("读变频器故障代码", "read the drive's fault code")
+    shows = ("{rule}.pressure",)
+    return motor_alarms(f"pump{i}", f"{i}号泵", f"pump {i}", hoa, shows, code, code)
+
+
+_BREAKER = Text("检查断路器和热继电器", "check breaker and overload relay")
+_CONTACTOR = Text("检查接触器及其辅助触点", "check the contactor and its auxiliary contact")
+
+
+def motor_alarms(
+    name: str, zh: str, en: str, hoa: Source | None, shows: tuple[str, ...],
+    tripped: Text = _BREAKER, failed: Text = _CONTACTOR,
+) -> tuple[AlarmTemplate, ...]:  # fmt: skip
+    """A motor's trip, its failed start, its switch `hoa` left in hand.
+
+    `name` is that of its state among the rule's points; `tripped` is looked at first after a trip,
+    `failed` last after a start that failed.
+    """
+    shows = (f"{{rule}}.{name}", f"{{rule}}.{name}_hours", *shows)
     return (
         AlarmTemplate(
-            f"{{RULE}}_PUMP{i}_TRIP", f"{{rule}}.pump{i} == {TRIPPED}", 2,
-            Text(f"{i}号水泵故障跳停", f"Pump {i} tripped"),
-            (code, Text("查看电流", "look at the current"),
+            f"{{RULE}}_{name.upper()}_TRIP", f"{{rule}}.{name} == {TRIPPED}", 2,
+            Text(f"{zh}故障跳停", f"{en.capitalize()} tripped"),
+            (tripped, Text("查看电流", "look at the current"),
              Text("断电隔离后手盘轴是否灵活", "isolated: does the shaft turn by hand?")),
             shows=shows,
         ),
         AlarmTemplate(
-            f"{{RULE}}_PUMP{i}_FAIL_START", f"{{rule}}.pump{i} == {FAILED}", 2,
-            Text(f"{i}号水泵启动失败", f"Pump {i} failed to start"), (switch, breaker, code),
+            f"{{RULE}}_{name.upper()}_FAIL_START", f"{{rule}}.{name} == {FAILED}", 2,
+            Text(f"{zh}启动失败", f"{en.capitalize()} failed to start"),
+            (Text("查看手停自开关", "look at the hand-off-auto switch"), _BREAKER, failed),
             shows=shows,
         ),
-        *left_in_hand(f"pump{i}", f"{i}号泵", f"pump {i}", hoa),
+        *left_in_hand(name, zh, en, hoa),
     )  # fmt: skip

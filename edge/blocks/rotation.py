@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 from math import isnan, nan
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from edge.blocks.kind import AlarmTemplate, Example, Input, Kind, Published, Source, usable
 from edge.blocks.output import ask, show
@@ -46,12 +46,7 @@ from edge.text import Text
 class Duty(Pump):
     """`fans.f1` stands for its points `.run`, `.running` and `.fault`; a drive is run at 100 %."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _by_name(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {name: f"{value}.{name}" for name in ("run", "running", "fault")}
-        return value
+    names = ("run", "running", "fault")
 
 
 class Rotation(Model):

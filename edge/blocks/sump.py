@@ -10,30 +10,25 @@ from __future__ import annotations
 from math import isnan, nan
 
 from edge.blocks.kind import Example, Kind, Urge, usable
-from edge.blocks.motor import (
-    HOURS,
-    INPUTS,
-    MOTOR_OPERANDS,
-    PROTECT,
-    RUN,
-    WANTED,
-    adopt_motor,
-    motor_state,
-    switch_motor,
-    turns,
-)
+from edge.blocks.motor import INPUTS, MOTOR_OPERANDS, RUN, switch_motor
 from edge.blocks.output import DECIDED, OWNER, ask, show
 from edge.blocks.pumps import (
     FAILED,
     FORCED,
+    HOURS,
     MIN_TIME,
     NOT_AUTO,
+    PROTECT,
     RUNNING,
     STARTING,
     STOPPED,
     TRIPPED,
+    WANTED,
+    adopt_motor,
     available,
     forgive,
+    motor_state,
+    turns,
 )
 from edge.blocks.sump_model import Sump, advice
 from edge.blocks.sump_signals import (
@@ -178,8 +173,9 @@ def watch_pumps(
         urged = st[t + _URGED] == 1.0
         driven, owner = v[ops[r + RUN + DECIDED]], v[ops[r + RUN + OWNER]]
         code = motor_state(
-            v, q, ops, r + INPUTS, driven, owner, st, t, now, par[p + _START_TIME], urged
-        )
+            v, q, ops, r + INPUTS, driven, owner, st, t, now, par[p + _START_TIME],
+            False, urged,
+        )  # fmt: skip
         if turns(v, q, ops, r + INPUTS, code):
             turning += 1 << i
             st[t + HOURS] += dt / 3600.0

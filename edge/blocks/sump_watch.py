@@ -8,8 +8,7 @@ from __future__ import annotations
 from math import isnan, nan
 
 from edge.blocks.kind import AlarmTemplate, Published
-from edge.blocks.motor import motor_alarms
-from edge.blocks.pumps import pump_points
+from edge.blocks.pumps import motor_alarms, pump_points
 from edge.blocks.sump_model import Sump
 from edge.image.image import Floats
 from edge.text import Text
