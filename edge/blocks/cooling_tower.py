@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import isnan, nan
 
-from edge.blocks.kind import Example, Kind, usable
+from edge.blocks.kind import Example, Kind, is_off, is_on, usable
 from edge.blocks.output import ACTUAL, DECIDED, OURS, OWNER, ask, present, show
 from edge.blocks.pid import clip
 from edge.blocks.pumps import (
@@ -83,7 +83,7 @@ def cooling_tower_step(
     goal = aim_at(v, q, ops, i, par, p, st, s, now)
     good = usable(v, q, ops[i + _LEAVING])
     water = v[ops[i + _LEAVING]]
-    off = usable(v, q, ops[i + _ENABLE]) and v[ops[i + _ENABLE]] == 0.0
+    off = is_off(v, q, ops[i + _ENABLE])
     blind = lasted(st, s + _BAD_SINCE, not good, now, par[p + _HOLD])
     wet = ops[i + _WET]
     if good or (blind and usable(v, q, wet)):
@@ -149,7 +149,7 @@ def watch_fans(
 ) -> int:  # fmt: skip
     """Bring state and hours of each fan up to date; gives how many are available."""
     free = 0
-    reset = usable(v, q, ops[i + _RESET]) and v[ops[i + _RESET]] != 0.0
+    reset = is_on(v, q, ops[i + _RESET])
     for k in range(count):
         cell, m = i + _INPUTS + k * _CELL, s + _CELLS + k * _CELL_STATES
         forgive(st, m, now, par[p + _RETRY], reset)

@@ -106,6 +106,7 @@ from edge.blocks.kind import (
     Example,
     Kind,
     Urge,
+    is_on,
     reset_asked,
     usable,
 )
@@ -142,7 +143,7 @@ def irrigation_step(
     if isnan(st[s + ACTIVE]) or over:
         new_day(today, count, st, s)
         st[s + DAY_AT] = now
-    reset = usable(v, q, ops[i + RESET]) and v[ops[i + RESET]] != 0.0
+    reset = is_on(v, q, ops[i + RESET])
     if reset_asked(v, ops[i + RESET_CELL]):
         person_resets(count, st, s, now)
         reset = True

@@ -6,7 +6,7 @@ Drives nothing; the order of the points is that in which `irrigation.py` writes 
 from __future__ import annotations
 
 from edge.blocks.irrigation_model import Irrigation
-from edge.blocks.kind import AlarmTemplate, Published
+from edge.blocks.kind import AlarmTemplate, Published, points_of
 from edge.text import Text
 
 SHOWN, PER_ZONE = 5, 4  # published points of the whole and of each zone
@@ -76,7 +76,7 @@ def irrigation_points(model: Irrigation) -> tuple[Published, ...]:
 def irrigation_alarms(model: Irrigation) -> tuple[AlarmTemplate, ...]:
     """A leak, or a head that is off; a valve that stays shut; a clock that nobody trusts."""
     zones = tuple(f"{{rule}}.zone{i}" for i in range(1, len(model.zones) + 1))
-    flow = (model.flow,) if isinstance(model.flow, str) and model.flow.count(".") == 1 else ()
+    flow = points_of(model.flow)
     debris = Text("查阀内有无杂物", "look for debris in the valve")
     head = Text("查喷头有无损坏", "look for a broken head")
     coil = Text("检查电磁阀线圈与接线", "check coil and wiring of the valve")

@@ -19,6 +19,8 @@ from edge.blocks.kind import (
     Published,
     Source,
     Target,
+    is_off,
+    is_on,
     usable,
 )
 from edge.blocks.output import ACTUAL, DECIDED, OURS, OWNER, ask
@@ -135,12 +137,12 @@ def motor_state(
     known = usable(v, q, running)
     runs = v[running] != 0.0 if known else wanted and not low
     missing = wanted and driven > 0.5 and not runs
-    if usable(v, q, hoa) and v[hoa] == 0.0:
+    if is_off(v, q, hoa):
         st[t + NO_FEEDBACK_AT], st[t + FAILED_AT] = nan, nan
         return NOT_AUTO
     if lasted(st, t + NO_FEEDBACK_AT, missing, now, start_time if known else 2.0 * start_time):
         st[t + FAILED_AT] = now
-    if usable(v, q, fault) and v[fault] != 0.0:
+    if is_on(v, q, fault):
         return TRIPPED
     if not isnan(st[t + FAILED_AT]):
         return FAILED
@@ -207,7 +209,7 @@ def next_to_start(
         if st[pump + WANTED] == 1.0 or not available(v[ops[shown + 2 * i]]):
             continue
         running = ops[r + i * PUMP_OPERANDS + FEEDBACK]
-        turns = usable(v, q, running) and v[running] != 0.0
+        turns = is_on(v, q, running)
         has = not drive or has_drive(ops, r + i * PUMP_OPERANDS)
         hours = 0.0 if fixed else st[pump + HOURS] - (HYSTERESIS if i == lead else 0.0)
         better = hours < least if turns == turning else turns

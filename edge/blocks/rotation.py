@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from edge.blocks.kind import AlarmTemplate, Example, Input, Kind, Published, Source, usable
+from edge.blocks.kind import AlarmTemplate, Example, Input, Kind, Published, Source, is_on, usable
 from edge.blocks.output import ask, show
 from edge.blocks.pumps import (
     FORCED,
@@ -92,7 +92,7 @@ def rotation_step(
     if good:
         st[s + _WANT] = min(max(int(v[demand]), 0), count)
     lost = lasted(st, s + _BAD_SINCE, not good, now, par[p + _HOLD])
-    reset = usable(v, q, ops[inputs + _RESET]) and v[ops[inputs + _RESET]] != 0.0
+    reset = is_on(v, q, ops[inputs + _RESET])
     for i in range(count):
         each, of = r + i * PUMP_OPERANDS, t + i * PUMP_STATES
         forgive(st, of, now, par[p + _RETRY], reset)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import isnan, nan
 
-from edge.blocks.kind import Example, Kind, Urge, usable
+from edge.blocks.kind import Example, Kind, Urge, is_on, usable
 from edge.blocks.motor import INPUTS, MOTOR_OPERANDS, RUN, switch_motor
 from edge.blocks.output import DECIDED, OWNER, ask, show
 from edge.blocks.pumps import (
@@ -36,7 +36,6 @@ from edge.blocks.sump_signals import (
     WRONG,
     contradicted,
     float_doubted,
-    float_up,
     forget_signals,
     hangs_free,
 )
@@ -112,8 +111,8 @@ def sump_step(
     believed = usable(v, q, level) and not suspect
     height = v[level] if believed else nan
     estimate(height, par[p + _AREA], turning, count, st, s + _WINDOW, s + _PUMPS, now)
-    flood = float_up(v, q, switch) or bool(height >= high)
-    if float_up(v, q, switch):
+    flood = is_on(v, q, switch) or bool(height >= high)
+    if is_on(v, q, switch):
         st[s + _FLOATED_AT] = now
     drain = flood and not doubted
     drain = drain or (not believed and now - st[s + _FLOATED_AT] < par[p + _FLOAT_RUN])
@@ -165,7 +164,7 @@ def watch_pumps(
 ) -> int:  # fmt: skip
     """Bring state and running hours up to date; gives which pumps turn, as bits."""
     turning = 0
-    reset = usable(v, q, ops[inputs + _RESET]) and v[ops[inputs + _RESET]] != 0.0
+    reset = is_on(v, q, ops[inputs + _RESET])
     for i in range(int(par[p + _N])):
         r, t = inputs + _INPUTS + i * MOTOR_OPERANDS, s + _PUMPS + i * PUMP_STATES
         shown = o + SHOWN + PER_PUMP * i
@@ -274,7 +273,7 @@ def test_pumps(
     Ready when all did, the level is believed and the float, where there is one, hangs free.
     """
     asked, count = ops[inputs + _TEST], int(par[p + _N])
-    on = usable(v, q, asked) and v[asked] != 0.0
+    on = is_on(v, q, asked)
     if on and st[s + _TEST_SEEN] == 0.0 and isnan(st[s + _TEST_OF]):
         st[s + _TEST_OF], st[s + _TEST_AT], st[s + _READY] = 0.0, nan, UNDER_TEST
         for i in range(count):

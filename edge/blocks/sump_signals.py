@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from math import isnan, nan
 
-from edge.blocks.kind import usable
+from edge.blocks.kind import is_off, is_on, usable
 from edge.blocks.timing import lasted
 from edge.image.image import Bits, Floats
 from edge.image.quality import BAD, NEVER
@@ -28,14 +28,9 @@ def forget_signals(st: Floats, g: int) -> None:
     st[g + _WRONG_AT], st[g + _DRY_AT] = nan, nan
 
 
-def float_up(v: Floats, q: Bits, switch: int) -> bool:
-    """Whether the float is read as up."""
-    return usable(v, q, switch) and bool(v[switch] != 0.0)
-
-
 def hangs_free(v: Floats, q: Bits, switch: int) -> bool:
     """Whether the float is read as down; one that was left out is no matter."""
-    return bool(v[switch] == 0.0) if usable(v, q, switch) else bool(q[switch] & BAD == NEVER)
+    return is_off(v, q, switch) or bool(q[switch] & BAD == NEVER)
 
 
 def float_doubted(
@@ -47,7 +42,7 @@ def float_doubted(
     From when the pumps have run for `dry` s with the level at `stop`, for `again` s: then the float
     is believed once more, for as long.
     """
-    up = float_up(v, q, switch) and usable(v, q, level) and v[level] < high - AGREED
+    up = is_on(v, q, switch) and usable(v, q, level) and v[level] < high - AGREED
     if not up and st[g + _PROVED] == 1.0:
         st[g + _SUSPECT] = nan  # the float came down, and the level is one that moves
     if not up or abs(v[level] - st[g + _SEEN]) > JUMP:
@@ -73,7 +68,7 @@ def contradicted(
     A float that stays down is only told of. Both are told of after 30 s.
     """
     good, known = usable(v, q, level), usable(v, q, switch)
-    up = float_up(v, q, switch)
+    up = is_on(v, q, switch)
     if good and not abs(v[level] - st[g + _SUSPECT]) <= MOVED:
         st[g + _SUSPECT] = v[level] if up and v[level] < high - AGREED else nan
     suspect = not isnan(st[g + _SUSPECT])
