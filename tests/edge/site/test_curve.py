@@ -6,15 +6,19 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from drivers import DRIVERS
 from drivers.sim.field import Cell, Field
 from edge.blocks import KINDS
+from edge.blocks.dali import arc_level, arc_percent
 from edge.bus.host import BusHost
 from edge.driver import FieldPoint, Write
 from edge.image.quality import BAD
 from edge.schema.problem import Problem
 from edge.site.load import read_site
+from edge.site.points import ARC_STEP
 from edge.site.site import Point
 
 SITE = """
@@ -60,6 +64,12 @@ def test_everybody_but_the_driver_sees_light(
     assert point.output is not None
     assert point.output.tolerance == 1.5
     assert field.curve == "dali"
+
+
+@given(st.floats(0.1, 100.0))
+def test_what_reads_back_is_within_the_tolerance(light: float) -> None:
+    """No dimmer on the curve is ever told not to follow because of the steps of its levels."""
+    assert abs(arc_percent(arc_level(light)) - light) <= ARC_STEP
 
 
 @pytest.mark.parametrize("options", ["curve: dali", 'unit: "%", device_unit: "%", curve: dali'])

@@ -45,8 +45,8 @@ PATHS = {
     '{valve: {object: "analog-output,1", unit: "%"}}}',
     "settings that the driver keeps": "devices:\n  tank: {bus: room, unit: 3, fire: true, program: "
     "{failsafe: {holding: 9, value: 1}}, points: {level: {input: 0, unit: m}}}",
-    "pid": "rules: {r: {block: pid, input: cabinet.pressure, setpoint: 0.4 MPa, kp: 1, ti: 6s, output: "
-    "cabinet.speed}}",
+    "pid": "rules: {r: {block: pid, input: cabinet.pressure, setpoint: 0.4 MPa, kp: 1, ti: 6s, "
+    "output: cabinet.speed}}",
     "schedule": "rules: {r: {block: schedule, output: cabinet.start, entries: "
     "[{at: sunrise, value: 1}]}}",
     "dali": "rules: {r: {block: dali, level: hall.lux / 20, output: cabinet.speed}}",
