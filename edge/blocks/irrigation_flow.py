@@ -102,12 +102,11 @@ def look_at_flow(
     odd = settled and opened > 1 and flow > (1.0 + EXCESS) * expected
     odd = lasted(st, s + ODD_AT, odd, now, HIGH_TIME)
     st[s + LEAKS] = 1.0 if leaks or odd else 0.0
-    more, less = (
-        expected * (1.0 + EXCESS / max(opened, 1)),
-        expected * (1.0 - LACK / max(opened, 1)),
-    )
-    high = lasted(st, s + HIGH_AT, settled and flow > more, now, HIGH_TIME)
-    low = lasted(st, s + LOW_AT, settled and flow < less, now, LOW_TIME)
+    each = expected / max(opened, 1)
+    much = settled and flow > expected + EXCESS * each
+    little = settled and flow < expected - LACK * each
+    high = lasted(st, s + HIGH_AT, much, now, HIGH_TIME)
+    low = lasted(st, s + LOW_AT, little, now, LOW_TIME)
     if not known or foreign:
         st[s + ALONE] = nan
     elif isnan(st[s + ALONE]) and par[p + PARALLEL] > 1.0 and opened > 1:

@@ -252,11 +252,12 @@ def test_a_frozen_transmitter_below_stop_is_never_believed_against_the_float() -
 
 
 def test_a_level_that_jumps_to_nothing_proves_nothing() -> None:
-    """A wet cable in a flood: 4 mA is a good reading of an empty pit. The float goes on pumping."""
+    """A wet cable in a flood: 4 mA is a good reading of an empty pit. The float goes on pumping,
+    also where the transmitter had read too little before."""
     pit = Drained(plant={"level": 1.35, "inflow": 60.0}).run(30)
-    for _ in range(1800):
+    for k in range(1800):
         pit.read()
-        pit.block["level"], pit.block["float"] = 0.0, 1.0
+        pit.block["level"], pit.block["float"] = 1.05 if k < 60 else 0.0, 1.0
         pit.block["p1.running"] = pit.block["p2.running"] = 1.0
         pit.block.step(pit.now)
         pit.now += 1.0
