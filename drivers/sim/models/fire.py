@@ -13,9 +13,9 @@ HYDRANT_LOW = 0.06  # MPa
 class FireMain:
     """The hydrant main and its pump cabinet, which nobody may write: it has no commands.
 
-    `static` is the pressure that the roof tank keeps up, `jockey` whether the jockey pump runs: set,
-    not simulated. Faults: `pressure_low` (0.06 MPa, below the code's 0.07), `not_auto` (cabinet out
-    of AUTO).
+    `static` is the pressure that the roof tank keeps up; `jockey` is set, not simulated: whether
+    the jockey pump runs. Faults: `pressure_low` (0.06 MPa, below the code's 0.07), `not_auto`
+    (cabinet out of AUTO).
     """
 
     dt = 0.1
