@@ -1,16 +1,20 @@
 """Points whose number is no straight line: a DALI arc level, seen as % of light by all others.
 
 Between the bus task and a driver of any protocol, which reads and writes levels and knows nothing
-of light. A bus without such a point gets its driver as it is. Used by the entry of each driver; the
-curve itself is `edge/blocks/dali.py`, which the block `dali` uses too.
+of light. A level that we sent reads back as the light that it was sent for, also over a reconnect:
+else the rounding to levels would look like another master. A bus without such a point gets its
+driver as it is. Used by the entry of each driver; the curve itself is `edge/blocks/dali.py`, which
+the block `dali` uses too.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from math import isnan, nan
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -30,9 +34,16 @@ from edge.driver import (
 )
 from edge.events import Event
 
+HALF = 0.5  # of a level
+
+
+Sent = dict[str, tuple[float, float]]
+"""By point the level that it was sent last, and the light for which."""
+
 
 def curved(connect: Connect) -> Connect:
     """The same connection, with `curve` of its points applied."""
+    kept: WeakKeyDictionary[Any, Sent] = WeakKeyDictionary()  # by bus task
 
     def connected(
         bus: Any, devices: Sequence[FieldDevice], polls: Sequence[Poll], host: Host
@@ -40,47 +51,72 @@ def curved(connect: Connect) -> Connect:
         points = frozenset(p.id for d in devices for p in d.points if p.curve == "dali")
         if not points:
             return connect(bus, devices, polls, host)
-        return _open(connect(bus, devices, polls, _Host(host, points)), points)
+        light = _Light(points, kept.setdefault(host, {}))
+        return _open(connect(bus, devices, polls, _Host(host, light)), light)
 
     return connected
 
 
 @asynccontextmanager
 async def _open(
-    connecting: AbstractAsyncContextManager[Driver], points: frozenset[str]
+    connecting: AbstractAsyncContextManager[Driver], light: _Light
 ) -> AsyncIterator[Driver]:
     async with connecting as driver:
-        yield (_ReadsOn if isinstance(driver, ReadsOn) else _Driver)(driver, points)
+        yield (_ReadsOn if isinstance(driver, ReadsOn) else _Driver)(driver, light)
 
 
-def _shown(poll: Poll, sample: Sample, points: frozenset[str]) -> Sample:
-    """A copy: the arrays may be the driver's own, which it fills only when something changed."""
-    places = [i for i, point in enumerate(poll.points) if point in points]
-    if not places:
-        return sample
-    values = np.array(sample.values)
-    for i in places:
-        values[i] = arc_percent(float(values[i]))
-    return Sample(values, sample.quality)
+@dataclass(frozen=True, slots=True)
+class _Light:
+    """What is light among the points of a bus, and what of it we sent."""
+
+    points: frozenset[str]
+    sent: Sent
+
+    def shown(self, poll: Poll, sample: Sample) -> Sample:
+        """A copy: the arrays may be the driver's own, which it fills only when they change."""
+        places = [i for i, point in enumerate(poll.points) if point in self.points]
+        if not places:
+            return sample
+        values = np.array(sample.values)
+        for i in places:
+            level, light = self.sent.get(poll.points[i], (nan, nan))
+            same = abs(values[i] - level) < HALF
+            values[i] = light if same else arc_percent(float(values[i]))
+        return Sample(values, sample.quality)
+
+    def level(self, write: Write) -> Write:
+        """What the driver writes for it; NaN relinquishes."""
+        if write.point not in self.points or isnan(write.value):
+            return write
+        return replace(write, value=arc_level(write.value))
+
+    def held(self, write: Write) -> None:
+        """The device has it."""
+        if write.point in self.points:
+            self.sent[write.point] = (self.level(write).value, min(write.value, 100.0))
 
 
 class _Driver:
     """A driver of any protocol; see `edge.driver.Driver` for the contract."""
 
-    def __init__(self, driver: Any, points: frozenset[str]) -> None:
-        self._driver, self._points = driver, points
+    def __init__(self, driver: Any, light: _Light) -> None:
+        self._driver, self._light = driver, light
 
     async def read(self, poll: Poll) -> Sample:
         """Levels become light."""
-        return _shown(poll, await self._driver.read(poll), self._points)
+        return self._light.shown(poll, await self._driver.read(poll))
 
     async def write(self, writes: Sequence[Write]) -> None:
         """Light becomes levels, 255 never."""
-        await self._driver.write([self._sent(write) for write in writes])
+        for write in writes:
+            await self._driver.write((self._light.level(write),))
+            self._light.held(write)
 
     async def holds(self, write: Write) -> bool | None:
         """Whether the device holds the level of that light."""
-        held: bool | None = await self._driver.holds(self._sent(write))
+        held: bool | None = await self._driver.holds(self._light.level(write))
+        if held:
+            self._light.held(write)
         return held
 
     async def probe(self, device: str) -> None:
@@ -97,11 +133,6 @@ class _Driver:
         assert isinstance(self._driver, Identifying)
         return await self._driver.identify(device)
 
-    def _sent(self, write: Write) -> Write:
-        if write.point not in self._points or write.value != write.value:  # NaN relinquishes
-            return write
-        return replace(write, value=arc_level(write.value))
-
 
 class _ReadsOn(_Driver):
     """One that begins the next poll as soon as an answer is there."""
@@ -111,7 +142,7 @@ class _ReadsOn(_Driver):
         reading = [poll]
 
         def shown(sample: Sample) -> Poll | None:
-            named = following(_shown(reading[0], sample, self._points))
+            named = following(self._light.shown(reading[0], sample))
             if named is not None:
                 reading[0] = named
             return named
@@ -123,8 +154,8 @@ class _ReadsOn(_Driver):
 class _Host:
     """The bus task, for values that a device sends unasked."""
 
-    def __init__(self, host: Host, points: frozenset[str]) -> None:
-        self._host, self._points = host, points
+    def __init__(self, host: Host, light: _Light) -> None:
+        self._host, self._light = host, light
 
     @property
     def writes(self) -> bool:
@@ -137,7 +168,7 @@ class _Host:
 
     def deliver(self, poll: Poll, sample: Sample) -> None:
         """Levels become light."""
-        self._host.deliver(poll, _shown(poll, sample, self._points))
+        self._host.deliver(poll, self._light.shown(poll, sample))
 
     def emit(self, event: Event, **fields: Any) -> None:
         """As the bus task does."""

@@ -23,7 +23,8 @@ from edge.text import Text
 
 MIN_AGE = 5.0  # seconds; domain.md 0.1: stale after three polls, at least five seconds
 STALE_POLLS = 3
-ARC_STEP = 1.5  # %: a level at the bright end stands for up to 1.4 % more or less light
+DARKEST = 0.05  # %: half of arc level 1; what we sent reads back as it was sent
+ARC_STEP = 1.5  # %: a level elsewhere, at the bright end, may be 1.4 % more or less light
 
 _DECIMALS = {
     "MPa": 3, "m": 2, "°C": 1, "K": 1, "lx": 0, "%": 1, "kWh": 1, "V": 1, "h": 1, "s": 1,
@@ -194,7 +195,7 @@ def _output(
     deadband = amounts.of(options.deadband, unit, source, "deadband", difference=True)
     close = max(deadband, 0.01 * span if math.isfinite(span) else 0.01)
     if field.curve == "dali":
-        close = max(close, ARC_STEP)
+        close = max(deadband, DARKEST if options.feedback is None else ARC_STEP)
     _refuse_refresh(part, amounts)
     return Output(
         default=amounts.of(options.default, unit, source, "default"),

@@ -53,7 +53,7 @@ def on_modbus(options: str) -> str:
 def test_everybody_but_the_driver_sees_light(
     tmp_path: Path, span: str, light: tuple[float, float], levels: tuple[float, float]
 ) -> None:
-    """Range in % for commands, in levels for the driver; a read-back is right to half a level."""
+    """Range in % for commands, in levels for the driver."""
     point, field, problems = read(
         tmp_path, on_modbus(f'unit: "%", curve: dali, output: true{span}')
     )
@@ -62,8 +62,21 @@ def test_everybody_but_the_driver_sees_light(
     assert field is not None
     assert ((point.low, point.high), (field.low, field.high)) == (light, levels)
     assert point.output is not None
-    assert point.output.tolerance == 1.5
+    assert point.output.tolerance == 0.05  # off is not 0.1 %, the darkest level
     assert field.curve == "dali"
+
+
+def test_a_feedback_elsewhere_may_be_half_a_level_off(tmp_path: Path) -> None:
+    """What another register shows is the light of a level, not what was asked for."""
+    point, _, problems = read(
+        tmp_path,
+        'unit: 1, points: {level: {holding: 0, unit: "%", curve: dali, feedback: actual}, '
+        'actual: {input: 0, unit: "%", curve: dali}}',
+    )
+    assert [p for p in problems if p.level == "error"] == []
+    assert point is not None
+    assert point.output is not None
+    assert point.output.tolerance == ARC_STEP
 
 
 @given(st.floats(0.1, 100.0))
