@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from edge.events import Event
 from edge.image.image import Bits, Floats
@@ -28,7 +28,9 @@ class FieldPoint:
 
     `config` is an instance of the driver's `point` model. `value = raw * scale + offset` gives the
     point's unit. `low` and `high` bound what is physically possible (±inf where nothing is said):
-    values outside become RANGE. `period` is the wanted poll period in seconds.
+    values outside become RANGE. `period` is the wanted poll period in seconds. With `curve` "dali"
+    all of these are of the arc level, 0 to 254; what makes light of it (`drivers/curve.py`) stands
+    before the driver.
     """
 
     id: str
@@ -40,15 +42,20 @@ class FieldPoint:
     period: float
     readable: bool
     writable: bool
+    curve: Literal["linear", "dali"] = "linear"
 
 
 @dataclass(frozen=True, slots=True)
 class FieldDevice:
-    """A device as its driver sees it; `config` is an instance of the driver's `device` model."""
+    """A device as its driver sees it; `config` is an instance of the driver's `device` model.
+
+    A `fire` device is never written: it has no point that is `writable`.
+    """
 
     id: str
     config: Any
     points: tuple[FieldPoint, ...]
+    fire: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +223,8 @@ class DriverKind:
     `commandable: bool` says that it is an output by nature (BACnet analog-output), without
     `output: true`, and `readable: bool` whether it can be read. A bus with file names has
     `within(folder)`, which returns it with those names counted from the site's folder. A device's
-    `identity` says who it must be, None nothing: then another one is refused as `WrongDevice`.
+    `identity` says who it must be, None nothing: then another one is refused as `WrongDevice`. Its
+    `written: str` names the option that has the driver write of its own accord, "" for none.
     """
 
     name: str

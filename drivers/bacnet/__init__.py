@@ -10,6 +10,7 @@ from drivers.bacnet import codec
 from drivers.bacnet.config import BusConfig, DeviceConfig, PointConfig
 from drivers.bacnet.knowledge import learned
 from drivers.bacnet.plan import check, plan
+from drivers.curve import curved
 from edge.driver import Driver, DriverKind, FieldDevice, Host, Poll
 
 
@@ -32,7 +33,7 @@ BACNET = DriverKind(
     device=DeviceConfig,
     point=PointConfig,
     plan=plan,
-    connect=_connect,
+    connect=curved(_connect),
     vector=_vector,
     check=check,
     learned=learned,

@@ -1,5 +1,6 @@
 """Modbus over TCP, TLS and serial lines: the entry of the driver. README.md lists its parts."""
 
+from drivers.curve import curved
 from drivers.modbus.bus import BusConfig
 from drivers.modbus.config import DeviceConfig, PointConfig
 from drivers.modbus.driver import connect, vector
@@ -13,7 +14,7 @@ MODBUS = DriverKind(
     device=DeviceConfig,
     point=PointConfig,
     plan=plan,
-    connect=connect,
+    connect=curved(connect),
     check=check,
     vector=vector,
     cost=cost,

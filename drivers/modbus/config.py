@@ -120,6 +120,11 @@ class DeviceConfig(Model):
         """What this device alone uses on its bus."""
         return (f"unit {self.unit}",)
 
+    @property
+    def written(self) -> str:
+        """Which option has the driver write of its own accord."""
+        return "program" if self.program else ""
+
 
 class PointConfig(Model):
     """Where a point lies in a device, and what stands there."""

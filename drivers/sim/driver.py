@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import isclose
@@ -79,6 +79,18 @@ def plan(bus: SimBus, device: FieldDevice) -> tuple[Poll, ...]:
         )
         for period, points in groups.items()
     )
+
+
+def check(bus: SimBus, device: FieldDevice) -> Iterator[tuple[str, Text]]:
+    """A model's variable is light already, no level."""
+    for point in device.points:
+        if point.curve != "linear":
+            yield point.id, _NO_LEVELS
+
+
+_NO_LEVELS = Text(
+    "仿真变量本身就是亮度百分数, 不用 curve", "a simulated variable is light already: drop curve"
+)
 
 
 class InProcess:
@@ -282,7 +294,7 @@ def sim_kind(rig: Rig | None = None, line: Line | None = None) -> DriverKind:
 
     return DriverKind(
         name="sim", bus=SimBus, device=SimDevice, point=SimPoint, plan=plan, connect=connect,
-        simulated=True,
+        check=check, simulated=True,
     )  # fmt: skip
 
 

@@ -79,7 +79,7 @@ class FieldDriver(InProcess):
     def __init__(
         self, field: Field, devices: Sequence[FieldDevice], *, priorities: bool
     ) -> None:  # fmt: skip
-        super().__init__(devices, field.line)
+        super().__init__([_of_light(device) for device in devices], field.line)
         self._field, self._priorities = field, priorities
 
     def advance_to(self, now: float) -> None:
@@ -98,3 +98,12 @@ class FieldDriver(InProcess):
                 return
             value = cell.rest
         self._field.put(point.id, value)
+
+
+def _of_light(device: FieldDevice) -> FieldDevice:
+    """The device with its dimmers in %, as the models behind it have them."""
+    points = tuple(
+        replace(p, low=0.0, high=100.0, curve="linear") if p.curve == "dali" else p
+        for p in device.points
+    )
+    return replace(device, points=points)

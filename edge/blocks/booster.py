@@ -109,20 +109,15 @@ from edge.blocks.booster_staging import (
     started,
 )
 from edge.blocks.kind import Example, Kind, Urge, reset_asked, usable
+from edge.blocks.motor import FORCED, HOURS, RUNNING, STOPPED, TRIPPED, WANTED
 from edge.blocks.oscillation import gain_factor, tune_anew
 from edge.blocks.output import ACTUAL
 from edge.blocks.pid import clip
 from edge.blocks.pumps import (
-    FORCED,
     FULL_SPEED,
-    HOURS,
     PUMP_OPERANDS,
     PUMP_STATES,
-    RUNNING,
     SPEED,
-    STOPPED,
-    TRIPPED,
-    WANTED,
     adopt_pump,
     choose,
     command,

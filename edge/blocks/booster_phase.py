@@ -55,7 +55,8 @@ from edge.blocks.booster_layout import (
 )
 from edge.blocks.booster_sleep import wakes
 from edge.blocks.kind import usable
-from edge.blocks.pumps import BLOCKED, FEEDBACK, NOT_AUTO, PUMP_OPERANDS, ready_pumps
+from edge.blocks.motor import BLOCKED, NOT_AUTO
+from edge.blocks.pumps import FEEDBACK, PUMP_OPERANDS, ready_pumps
 from edge.blocks.timing import lasted
 from edge.image.image import Bits, Floats, Index
 

@@ -38,14 +38,8 @@ from edge.blocks.booster_layout import (
     U,
 )
 from edge.blocks.booster_pressure import gain, head, speed_for, synchronise
-from edge.blocks.pumps import (
-    PUMP_OPERANDS,
-    PUMP_STATES,
-    RUNNING,
-    WANTED,
-    has_drive,
-    next_to_start,
-)
+from edge.blocks.motor import RUNNING, WANTED
+from edge.blocks.pumps import PUMP_OPERANDS, PUMP_STATES, has_drive, next_to_start
 from edge.blocks.timing import lasted
 from edge.image.image import Bits, Floats, Index
 

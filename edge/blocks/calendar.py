@@ -6,8 +6,10 @@ such data gets by itself: one tells that a calendar is running out, one that the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, datetime
-from typing import Annotated, Self
+from math import inf
+from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, WithJsonSchema, model_validator
@@ -88,41 +90,34 @@ def calendar_step(
     q[ops[o + _SHOWN]] = q[ops[o + _CELL]]
 
 
-CALENDAR = Kind(
-    name="calendar",
-    model=Calendar,
-    step=calendar_step,
-    text=Text("日历数据是否齐全", "whether a calendar is complete"),
-    every=1.0,
-    slot=Slot.CONTROL,
-    publishes=lambda _: (
-        Published(
-            "missing", "", Text("日历缺失", "calendar missing"),
-            {0: Text("齐全", "complete"), 1: Text("缺少日期", "dates are missing")},
-        ),
+def _watched(
+    name: str, model: type[Model], step: Callable[..., None], text: Text, shown: Published,
+    alarm: AlarmTemplate, agenda: Callable[[Any, Place, float], Agenda],
+) -> Kind:  # fmt: skip
+    """A kind that the site brings by itself: it shows what its agenda says, and tells of it."""
+    return Kind(
+        name=name, model=model, step=step, text=text, every=1.0, slot=Slot.CONTROL,
+        publishes=lambda _: (shown,), states=lambda _: 0, alarms=lambda _: (alarm,), agenda=agenda,
+    )  # fmt: skip
+
+
+CALENDAR = _watched(
+    "calendar", Calendar, calendar_step, Text("日历数据是否齐全", "whether a calendar is complete"),
+    Published(
+        "missing", "", Text("日历缺失", "calendar missing"),
+        {0: Text("齐全", "complete"), 1: Text("缺少日期", "dates are missing")},
     ),
-    states=lambda _: 0,
-    alarms=lambda _: (
-        AlarmTemplate(
-            id="{RULE}_CALENDAR_MISSING",
-            when="{rule}.missing",
-            priority=4,
-            text=Text("日历 {rule} 缺少节假日安排", "calendar {rule} lacks its holidays"),
-            cause=Text(
-                "本年, 或 12 月起的下一年, 没有任何节假日日期",
-                "there is no holiday of this year, or from December on of the next",
-            ),
-            consequence=Text(
-                "节假日和调休日按普通星期运行",
-                "holidays and swapped workdays run as ordinary days of the week",
-            ),
-            checks=(
-                Text("查国务院节假日安排通知", "look up the official notice for the year"),
-                Text("把日期加到日历文件并重新载入", "add the dates to the calendar and reload"),
-            ),
-        ),
+    AlarmTemplate(
+        "{RULE}_CALENDAR_MISSING", "{rule}.missing", 4,
+        Text("日历 {rule} 缺少节假日安排", "calendar {rule} lacks its holidays"),
+        (Text("查国务院节假日安排通知", "look up the official notice for the year"),
+         Text("把日期加到日历文件并重新载入", "add the dates to the calendar and reload")),
+        cause=Text("本年, 或 12 月起的下一年, 没有任何节假日日期",
+                   "there is no holiday of this year, or from December on of the next"),
+        consequence=Text("节假日和调休日按普通星期运行",
+                         "holidays and swapped workdays run as ordinary days of the week"),
     ),
-    agenda=missing,
+    missing,
 )  # fmt: skip
 
 
@@ -139,40 +134,21 @@ def clock_step(
     q[ops[o + _SHOWN]] = 0
 
 
-CLOCK = Kind(
-    name="clock",
-    model=SiteClock,
-    step=clock_step,
-    text=Text("时钟是否可信", "whether the clock is trusted"),
-    every=1.0,
-    slot=Slot.CONTROL,
-    publishes=lambda _: (
-        Published(
-            "trusted", "", Text("时钟可信", "clock trusted"),
-            {0: Text("未同步", "not synchronised"), 1: Text("已同步", "synchronised")},
-        ),
+CLOCK = _watched(
+    "clock", SiteClock, clock_step, Text("时钟是否可信", "whether the clock is trusted"),
+    Published(
+        "trusted", "", Text("时钟可信", "clock trusted"),
+        {0: Text("未同步", "not synchronised"), 1: Text("已同步", "synchronised")},
     ),
-    states=lambda _: 0,
-    alarms=lambda _: (
-        AlarmTemplate(
-            id="CLOCK_UNSYNC",
-            when="not {rule}.trusted",
-            priority=3,
-            text=Text("时钟未同步", "clock not synchronised"),
-            on_delay=300.0,
-            cause=Text(
-                "开机后没有对时, 或时钟电池失效",
-                "no time server since the start, or a dead clock battery",
-            ),
-            consequence=Text(
-                "时间表停用: 照明只按光控, 灌溉暂停",
-                "schedules are suspended: lighting by photocell only, no irrigation",
-            ),
-            checks=(
-                Text("查 NTP 服务器是否可达", "look whether the NTP server can be reached"),
-                Text("查时钟电池 (RTC)", "look at the battery of the clock (RTC)"),
-            ),
-        ),
+    AlarmTemplate(
+        "CLOCK_UNSYNC", "not {rule}.trusted", 3, Text("时钟未同步", "clock not synchronised"),
+        (Text("查 NTP 服务器是否可达", "look whether the NTP server can be reached"),
+         Text("查时钟电池 (RTC)", "look at the battery of the clock (RTC)")),
+        on_delay=300.0,
+        cause=Text("开机后没有对时, 或时钟电池失效",
+                   "no time server since the start, or a dead clock battery"),
+        consequence=Text("时间表停用: 照明只按光控, 灌溉暂停",
+                         "schedules are suspended: lighting by photocell only, no irrigation"),
     ),
-    agenda=lambda _model, _place, _wall: Agenda(1.0, float("inf")),
+    lambda _model, _place, _wall: Agenda(1.0, inf),
 )  # fmt: skip

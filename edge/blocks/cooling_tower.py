@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from math import isnan, nan
 
-from edge.blocks.kind import Example, Kind, usable
+from edge.blocks.kind import Example, Kind, is_off, is_on, usable
 from edge.blocks.motor import (
     HOURS,
+    NOT_AUTO,
+    RUNNING,
     WANTED,
     adopt_motor,
+    available,
+    forgive,
     motor_memory,
     motor_state,
     turns,
 )
 from edge.blocks.output import ACTUAL, DECIDED, OURS, OWNER, ask, present, show
 from edge.blocks.pid import clip
-from edge.blocks.pumps import NOT_AUTO, RUNNING, available, forgive
 from edge.blocks.ramp import toward
 from edge.blocks.timing import ROUNDING, lasted
 from edge.blocks.tower_model import CoolingTower
@@ -81,7 +84,7 @@ def cooling_tower_step(
     goal = aim_at(v, q, ops, i, par, p, st, s, now)
     good = usable(v, q, ops[i + _LEAVING])
     water = v[ops[i + _LEAVING]]
-    off = usable(v, q, ops[i + _ENABLE]) and v[ops[i + _ENABLE]] == 0.0
+    off = is_off(v, q, ops[i + _ENABLE])
     blind = lasted(st, s + _BAD_SINCE, not good, now, par[p + _HOLD])
     wet = ops[i + _WET]
     if good or (blind and usable(v, q, wet)):
@@ -147,7 +150,7 @@ def watch_fans(
 ) -> int:  # fmt: skip
     """Bring state and hours of each fan up to date; gives how many are available."""
     free = 0
-    reset = usable(v, q, ops[i + _RESET]) and v[ops[i + _RESET]] != 0.0
+    reset = is_on(v, q, ops[i + _RESET])
     for k in range(count):
         cell, m = i + _INPUTS + k * _CELL, s + _CELLS + k * _CELL_STATES
         forgive(st, m, now, par[p + _RETRY], reset)
@@ -155,7 +158,9 @@ def watch_fans(
         if v[ops[cell + _FAST + DECIDED]] > 0.5:
             driven, owner = 1.0, v[ops[cell + _FAST + OWNER]]
         f = cell + _MOTOR
-        code = motor_state(v, q, ops, f, driven, owner, st, m, now, par[p + _START_TIME], False)
+        start = par[p + _START_TIME]
+        trip = is_on(v, q, ops[f + 1])
+        code = motor_state(v, q, ops, f, driven, owner, st, m, now, start, False, trip, False)
         st[m + HOURS] += dt / 3600.0 if turns(v, q, ops, f, code) else 0.0
         free += 1 if available(code) else 0
         show(v, q, ops[shown + 2 * k], float(code))

@@ -80,7 +80,7 @@ class Dali(Model):
 
     `actual` is the arc level that the gateway reports, shown as percent. `curve` is what the gear
     is set to: logarithmic unless it was changed to linear. `fade` is shown as the fade code to set
-    at the gear.
+    at the gear. A point with `curve: dali` needs no such rule: it is light in % by itself.
     """
 
     level: Annotated[Source, Input("%")]

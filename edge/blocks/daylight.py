@@ -57,6 +57,10 @@ class Daylight(Model):
 
     Once a month, in the hour from `night_test` on, the lamps burn at 100 % for 30 s while it is
     dark and `occupied` (left out: nobody) is off: what they give then is shown and counted with.
+
+    Where another rule has the last word, as occupancy does, `output` is a setpoint that it reads
+    and `lamps` the point that it drives: the loop then counts with what the lamps really give, and
+    neither winds up while they are dimmed nor tests them at night.
     """
 
     illuminance: Annotated[Source, Input("lx")]
@@ -64,6 +68,7 @@ class Daylight(Model):
     setpoint: Annotated[Source, Input("lx")] = 150.0
     fallback: Annotated[Source, Input("%")] = 60.0
     occupied: Annotated[Source | None, Input("")] = None
+    lamps: Annotated[Source | None, Input("%")] = None
     full_output: Annotated[float, Quantity("lx"), Field(gt=0)] = 200.0
     minimum: Annotated[Percent, Field(ge=1, le=50)] = 10.0
     gain: Annotated[float, Field(ge=0.05, le=1)] = 0.3
@@ -93,6 +98,14 @@ class Daylight(Model):
             raise Refusal(
                 Text("on_ratio 必须小于 off_ratio", "on_ratio must be less than off_ratio")
             )
+        asked = "night_test" in self.model_fields_set and self.night_test != "never"
+        if self.lamps is not None and asked:
+            raise Refusal(
+                Text(
+                    "灯由另一规则驱动 (lamps) 时无法夜间测灯; 请去掉 night_test",
+                    "lamps that another rule drives cannot be tested at night; drop night_test",
+                )
+            )
         return self
 
 
@@ -105,7 +118,7 @@ RESPONSE = 0.03  # of full_output: a tenth of what 30 % of the lamps give
 FAR = 0.15  # of the setpoint: nearer than this a constant reading is the loop's success
 
 (_STATE, _LEVEL, _SEEN, _GAIN_NOW, _FOUND, _LUX, _SETPOINT, _FALLBACK, _OCCUPIED,
- _NIGHT) = range(RESULT, RESULT + 10)  # fmt: skip
+ _LAMPS, _NIGHT) = range(RESULT, RESULT + 11)  # fmt: skip
 (_FULL, _MINIMUM, _GAIN, _CYCLE, _FILTER, _DEADBAND, _UP, _DOWN, _OFF_RATIO, _OFF_HOLD, _ON_RATIO,
  _ON_HOLD, _SENSOR_HOLD, _RESPONSE_TIME) = range(14)  # fmt: skip
 (_EF, _UT, _U, _NEXT, _BRIGHT, _DARK, _HOLD_NOW, _OFF_AT, _BAD_SINCE, _REF_U, _REF_LOW, _REF_HIGH,
@@ -123,7 +136,9 @@ def daylight_step(
     somebody else holds it, and after its device was lost.
     """
     q[ops[o + _STATE]] = 0
-    if lost(q, ops, o, st, s + _LOST):
+    lamps = ops[o + _LAMPS]
+    unseen = q[lamps] != NEVER and not usable(v, q, lamps)
+    if lost(q, ops, o, st, s + _LOST) or unseen:
         v[ops[o + _STATE]] = WAITING
         return  # the request stays as it is
     other = taken(v, q, ops, o, st, s + _LOST, dt)
@@ -140,7 +155,8 @@ def daylight_step(
         v[ops[o + _STATE]] = automatic(v, q, ops, o, par, p, st, s, now, good)
         st[s + _U] = toward(st[s + _U], st[s + _UT], par[p + _UP] * dt, par[p + _DOWN] * dt)
     testing = v[ops[o + _STATE]] == TESTING
-    sense(v[ops[o + _LUX]] if good and not testing else nan, par, p, st, s, dt)
+    seen = counted(v[ops[o + _LUX]], burning(v, q, lamps, st, s), par, p, st, s)
+    sense(seen if good and not testing else nan, par, p, st, s, dt)
     ask(v, q, ops, o, st[s + _U], q[ops[o + _LUX]])
     v[ops[o + _LEVEL]] = st[s + _UT]
     q[ops[o + _LEVEL]] = 0
@@ -148,6 +164,16 @@ def daylight_step(
     q[ops[o + _SEEN]] = q[ops[o + _LUX]] if good else q[ops[o + _LUX]] | NEVER
     publish(v, q, ops[o + _GAIN_NOW], par[p + _GAIN] * detuned(st, s + _CARE), 0)
     publish(v, q, ops[o + _FOUND], found(st, s + _CARE), 0)
+
+
+def burning(v: Floats, q: Bits, lamps: int, st: Floats, s: int) -> float:
+    """The level of the lamps: ours, unless another rule drives them."""
+    return float(v[lamps]) if usable(v, q, lamps) else float(st[s + _U])
+
+
+def counted(lux: float, lit: float, par: Floats, p: int, st: Floats, s: int) -> float:
+    """What the sensor would see if the lamps burnt at our level instead of at `lit`."""
+    return float(lux + (st[s + _U] - lit) / 100.0 * full_output(par[p + _FULL], st, s + _CARE))
 
 
 def adopt(level: float, par: Floats, p: int, st: Floats, s: int, now: float) -> None:
@@ -182,10 +208,11 @@ def automatic(
         st[s + _UT] = clip(level, 0.0, 100.0)
         return FALLBACK
     lux, setpoint = v[ops[o + _LUX]], v[ops[o + _SETPOINT]]
+    lit = burning(v, q, ops[o + _LAMPS], st, s)
     if not isnan(st[s + _BAD_SINCE]):
         st[s + _BAD_SINCE] = nan
-        resume(lux, par, p, st, s, now)
-    if not responds(lux, setpoint, par, p, st, s, now):
+        resume(counted(lux, lit, par, p, st, s), par, p, st, s, now)
+    if not responds(lux, lit, setpoint, par, p, st, s, now):
         end_test(st, s + _CARE)
         st[s + _UT] = clip(level, 0.0, 100.0)
         return NO_RESPONSE
@@ -257,7 +284,8 @@ def switch_off_and_on(
 
 
 def responds(
-    lux: float, setpoint: float, par: Floats, p: int, st: Floats, s: int, now: float
+    lux: float, lit: float, setpoint: float,
+    par: Floats, p: int, st: Floats, s: int, now: float,
 ) -> bool:  # fmt: skip
     """Whether the reading answers the lamps: a covered or frozen sensor does not.
 
@@ -269,14 +297,14 @@ def responds(
         if abs(lux - st[s + _STUCK]) <= enough:
             return False
         st[s + _STUCK] = nan
-        resume(lux, par, p, st, s, now)
+        resume(counted(lux, lit, par, p, st, s), par, p, st, s, now)
     low, high = min(st[s + _REF_LOW], lux), max(st[s + _REF_HIGH], lux)
     far = abs(setpoint - lux) > FAR * setpoint
     if isnan(st[s + _REF_U]) or not far or high - low > enough:
-        st[s + _REF_U], st[s + _MOVED_AT] = st[s + _U], nan
+        st[s + _REF_U], st[s + _MOVED_AT] = lit, nan
         low, high = lux, lux
     st[s + _REF_LOW], st[s + _REF_HIGH] = low, high
-    moved = abs(st[s + _U] - st[s + _REF_U]) > MOVED
+    moved = abs(lit - st[s + _REF_U]) > MOVED
     if lasted(st, s + _MOVED_AT, moved, now, par[p + _RESPONSE_TIME]):
         st[s + _STUCK] = lux
         return False
@@ -382,7 +410,9 @@ DAYLIGHT = Kind(
     states=lambda _: 16 + STATES_OF_CARE,
     keeps=lambda model: {f"{name} of {model.output}": _CARE + at for name, at in LEARNT.items()},
     alarms=_alarms,
-    agenda=lambda model, place, wall: night(model.night_test, place, wall),
+    agenda=lambda model, place, wall: night(
+        model.night_test if model.lamps is None else "never", place, wall
+    ),
     examples=(
         Example(
             "the level found is kept for a cycle; 20 lx too dark add 3 %",

@@ -17,6 +17,7 @@ from edge.blocks.kind import (
     Example,
     Kind,
     Published,
+    points_of,
     reset_asked,
     usable,
 )
@@ -276,8 +277,7 @@ def _publishes(_: DryRun) -> tuple[Published, ...]:
 
 
 def _alarms(model: DryRun) -> tuple[AlarmTemplate, ...]:
-    inputs = (model.level, model.suction, model.flow, model.power, model.temperature)
-    points = tuple(str(i) for i in inputs if isinstance(i, str) and _is_point(i))
+    points = points_of(model.level, model.suction, model.flow, model.power, model.temperature)
     found = [
         AlarmTemplate(
             "{RULE}_DRY_RUN", "{rule}.tripped == 1", 2, Text("缺水保护", "Dry-run protection"),
@@ -305,10 +305,6 @@ def _alarms(model: DryRun) -> tuple[AlarmTemplate, ...]:
             )
         )  # fmt: skip
     return tuple(found)
-
-
-def _is_point(text: str) -> bool:
-    return "." in text and not any(mark in text for mark in " ()<>=+*/")
 
 
 _PUMP: dict[str, Any] = {"trip": ["pump.run"]}

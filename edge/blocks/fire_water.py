@@ -11,7 +11,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from edge.blocks.kind import AlarmTemplate, Example, Input, Kind, Published, Source, usable
+from edge.blocks.kind import (
+    AlarmTemplate,
+    Example,
+    Input,
+    Kind,
+    Published,
+    Source,
+    is_on,
+    points_of,
+    usable,
+)
 from edge.blocks.output import show
 from edge.blocks.timing import ROUNDING
 from edge.image.image import Bits, Floats, Index
@@ -80,8 +90,7 @@ def fire_water_step(
     show(v, q, ops[o + _OFTEN], 1.0 if often and not isnan(middle) else 0.0)
     show(v, q, ops[o + _NOT_AUTO], under(v, q, ops[i + _AUTO], 0.5))
     show(v, q, ops[o + _NO_POWER], under(v, q, ops[i + _POWER], 0.5))
-    moved = usable(v, q, ops[i + _MOVED]) and v[ops[i + _MOVED]] != 0.0
-    show(v, q, ops[o + _TAMPER], 1.0 if moved else 0.0)
+    show(v, q, ops[o + _TAMPER], 1.0 if is_on(v, q, ops[i + _MOVED]) else 0.0)
     show(v, q, ops[o + _FROST], under(v, q, ops[i + _COLD], FROST))
 
 
@@ -158,13 +167,11 @@ def _alarms(model: FireWater) -> tuple[AlarmTemplate, ...]:
     jockey = Text("检查稳压泵", "check the jockey pump")
     valves = Text("检查沿线阀门是否开启", "check that the valves are open")
     leak = Text("沿线查漏", "walk the line for a leak")
-    given = (model.pressure,) if isinstance(model.pressure, str) else ()
-    shows = tuple(name for name in given if name.count(".") == 1 and " " not in name)
     return (
         AlarmTemplate(
             "{RULE}_HYDRANT_P_LOW", "{rule}.pressure_low == 1", 1,
             Text("消火栓压力低", "Hydrant pressure low"), (tank, jockey, valves),
-            on_delay=30.0, off_delay=60.0, shows=shows,
+            on_delay=30.0, off_delay=60.0, shows=points_of(model.pressure),
         ),
         AlarmTemplate(
             "{RULE}_FIRE_PUMP_NOT_AUTO", "{rule}.not_auto == 1", 1,

@@ -42,8 +42,10 @@ class Irrigation(Model):
     """`et0` is the reference evaporation of the day, `rain` that of the last 24 h, both depths.
 
     `flow` is the meter behind the master valve. Watered daily from `begin` until `end` by the clock
-    on the wall; what is not done by then is left. A zone whose flow is wrong stays closed until
-    `reset` or the next day.
+    on the wall; what is not done by then is left. Wind above `wind_limit` shuts the valves until it
+    was below 80 % of that for 5 min. A zone whose flow is wrong stays closed until `reset` or the
+    next day; while zones run in parallel it is found by running them one at a time. `edge reset`
+    frees closed zones too, and while none is closed it has all flows learnt again.
     """
 
     master: Annotated[str | None, Target("")] = None

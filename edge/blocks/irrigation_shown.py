@@ -6,11 +6,11 @@ Drives nothing; the order of the points is that in which `irrigation.py` writes 
 from __future__ import annotations
 
 from edge.blocks.irrigation_model import Irrigation
-from edge.blocks.kind import AlarmTemplate, Published
+from edge.blocks.kind import AlarmTemplate, Published, points_of
 from edge.text import Text
 
-SHOWN, PER_ZONE = 4, 4  # published points of the whole and of each zone
-RESTING, UNDER_WAY, COMPLETE, LEFT_OUT, NO_CLOCK = range(1, 6)
+SHOWN, PER_ZONE = 5, 4  # published points of the whole and of each zone
+RESTING, UNDER_WAY, COMPLETE, LEFT_OUT, NO_CLOCK, HELD_BACK = range(1, 7)
 NONE, RAIN, WIND, FROST, SOIL, NO_DEMAND, UNKNOWN_DEMAND, TOO_LATE = map(float, range(8))
 IDLE, WAITING, WATERING, SOAKING, DONE, SKIPPED, BROKEN, NOT_OPEN, OVER = range(9)
 
@@ -19,6 +19,7 @@ _STATES = {
     UNDER_WAY: Text("浇水中", "watering"),
     COMPLETE: Text("今日已完成", "done for today"),
     LEFT_OUT: Text("今日跳过", "skipped today"),
+    HELD_BACK: Text("大风, 暂停", "held back by the wind"),
     NO_CLOCK: Text("时钟不可信, 不浇水", "no watering: the clock is not trusted"),
 }
 _REASONS = {
@@ -45,12 +46,18 @@ _ZONES = {
 
 
 def irrigation_points(model: Irrigation) -> tuple[Published, ...]:
-    """Four of the whole, then four of each zone; zones count from 1."""
+    """Five of the whole, then four of each zone; zones count from 1."""
     whole = (
         Published("state", "", Text("喷灌状态", "state of the irrigation"), _STATES),
         Published("reason", "", Text("未浇原因", "why not watered"), _REASONS),
         Published("leak", "", Text("漏水", "leak")),
         Published("volume", "m³", Text("今日计划水量", "water planned today")),
+        Published(
+            "tripped",
+            "",
+            Text("有区因流量关闭", "a zone is closed for its flow"),
+            {0: Text("无", "none"), 1: Text("有, 可复位", "yes, to be reset")},
+        ),
     )
     return whole + tuple(
         point
@@ -69,7 +76,7 @@ def irrigation_points(model: Irrigation) -> tuple[Published, ...]:
 def irrigation_alarms(model: Irrigation) -> tuple[AlarmTemplate, ...]:
     """A leak, or a head that is off; a valve that stays shut; a clock that nobody trusts."""
     zones = tuple(f"{{rule}}.zone{i}" for i in range(1, len(model.zones) + 1))
-    flow = (model.flow,) if isinstance(model.flow, str) and model.flow.count(".") == 1 else ()
+    flow = points_of(model.flow)
     debris = Text("查阀内有无杂物", "look for debris in the valve")
     head = Text("查喷头有无损坏", "look for a broken head")
     coil = Text("检查电磁阀线圈与接线", "check coil and wiring of the valve")
@@ -78,8 +85,8 @@ def irrigation_alarms(model: Irrigation) -> tuple[AlarmTemplate, ...]:
         AlarmTemplate(
             "{RULE}_IRR_LEAK", "{rule}.leak == 1", 3, Text("灌溉漏水", "Irrigation leaks"),
             (debris, head, Text("沿线查漏", "walk the line")), shows=shows,
-            cause=Text("全关仍有流量, 或某区流量高于正常值 30 %",
-                       "flow with all valves closed, or 30 % more than usual in a zone"),
+            cause=Text("全关仍有流量, 或流量高于开启各区正常值之和 30 %",
+                       "flow with all valves closed, or 30 % more than open zones usually take"),
             consequence=Text("该区关阀至次日或复位", "closed until tomorrow or a reset"),
         ),
         *(

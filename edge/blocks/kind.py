@@ -42,6 +42,7 @@ Both layouts follow from the model, in its order of declaration:
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ from edge.schema.model import Model
 from edge.text import Text
 
 NOTHING = Text("", "")
+_POINT = re.compile(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+")
 TARGET_OPERANDS = 4  # request, target, owner, read-back
 
 
@@ -130,10 +132,11 @@ class Published:
 class AlarmTemplate:
     """An alarm that every instance of a kind brings; `{rule}` and `{RULE}` are its id.
 
-    `id` becomes for example ZONE3_VALVE_DEVIATION; `when` and `suppressed_by` are expressions over
-    points and over what the rule publishes, `shows` are such points. `about` is the commandable
-    point whose fault it tells: suppressed while another kind of rule explains it (`explains` of
-    `Kind`). A site may override it under `alarms:` by the same id.
+    `id` becomes for example ZONE3_VALVE_DEVIATION, without the rule's name where it begins with it
+    already (a rule `fire` and {RULE}_FIRE_PUMP_NOT_AUTO: FIRE_PUMP_NOT_AUTO); `when` and
+    `suppressed_by` are expressions over points and over what the rule publishes, `shows` are such
+    points. `about` is the commandable point whose fault it tells: suppressed while another kind of
+    rule explains it (`explains` of `Kind`). A site may override it under `alarms:` by the same id.
     """
 
     id: str
@@ -277,6 +280,16 @@ def usable(v: Floats, q: Bits, index: int) -> bool:
     return bool((q[index] & BAD) == 0 and v[index] == v[index])
 
 
+def is_on(v: Floats, q: Bits, index: int) -> bool:
+    """Whether a contact is read as made; a bad one is neither on nor off. For step functions."""
+    return bool(usable(v, q, index) and v[index] != 0.0)
+
+
+def is_off(v: Floats, q: Bits, index: int) -> bool:
+    """Whether a contact is read as open. For step functions."""
+    return bool(usable(v, q, index) and v[index] == 0.0)
+
+
 def reset_asked(v: Floats, index: int) -> bool:
     """Whether a person resets the block; taken by asking. For step functions, once in every run."""
     asked = bool(v[index] == 1.0)
@@ -321,6 +334,11 @@ def references(model: Model) -> Iterator[Reference]:
         if any(isinstance(mark, Trips) for mark in info.metadata):
             for i, point in enumerate(getattr(model, name)):
                 yield Reference((name, i), point, "trip", None)
+
+
+def points_of(*sources: Source | None) -> tuple[str, ...]:
+    """The inputs that are nothing but a point of a device or rule: what an alarm can show."""
+    return tuple(s for s in sources if isinstance(s, str) and _POINT.fullmatch(s))
 
 
 def trips(model: Model) -> tuple[str, ...]:

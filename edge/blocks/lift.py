@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from edge.blocks.kind import AlarmTemplate, Example, Input, Kind, Published, Source, usable
+from edge.blocks.kind import (
+    AlarmTemplate,
+    Example,
+    Input,
+    Kind,
+    Published,
+    Source,
+    is_off,
+    is_on,
+    usable,
+)
 from edge.blocks.output import show
 from edge.image.image import Bits, Floats, Index
 from edge.image.slots import Slot
@@ -38,17 +48,16 @@ def lift_step(
 ) -> None:  # fmt: skip
     """Each contact as it is read; a bad one says nothing, of `trapped` that it is not read."""
     trapped, fault, power, levelling = o + _SHOWN, o + _SHOWN + 1, o + _SHOWN + 2, o + _SHOWN + 3
-    show(v, q, ops[o + _TRAPPED], is_set(v, q, ops[trapped]))
+    show(v, q, ops[o + _TRAPPED], contact(v, q, ops[trapped]))
     show(v, q, ops[o + _BLIND], 0.0 if usable(v, q, ops[trapped]) else 1.0)
-    show(v, q, ops[o + _FAULT], is_set(v, q, ops[fault]))
-    lost = usable(v, q, ops[power]) and v[ops[power]] == 0.0
-    show(v, q, ops[o + _NO_POWER], 1.0 if lost else 0.0)
-    show(v, q, ops[o + _LEVELLING], is_set(v, q, ops[levelling]))
+    show(v, q, ops[o + _FAULT], contact(v, q, ops[fault]))
+    show(v, q, ops[o + _NO_POWER], 1.0 if is_off(v, q, ops[power]) else 0.0)
+    show(v, q, ops[o + _LEVELLING], contact(v, q, ops[levelling]))
 
 
-def is_set(v: Floats, q: Bits, index: int) -> float:
+def contact(v: Floats, q: Bits, index: int) -> float:
     """1 for a contact that is read as made, else 0."""
-    return 1.0 if usable(v, q, index) and v[index] != 0.0 else 0.0
+    return 1.0 if is_on(v, q, index) else 0.0
 
 
 def _publishes(_: Lift) -> tuple[Published, ...]:

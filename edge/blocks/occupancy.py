@@ -12,7 +12,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from edge.blocks.kind import Example, Input, Kind, Published, Source, Target, usable
+from edge.blocks.kind import (
+    AlarmTemplate,
+    Example,
+    Input,
+    Kind,
+    Published,
+    Source,
+    Target,
+    usable,
+)
 from edge.blocks.lamps import START_WAIT, Percent, driven, publish, taken
 from edge.blocks.output import RESULT, ask, lost
 from edge.blocks.pid import clip
@@ -34,7 +43,8 @@ class Occupancy(Model):
 
     Level: the greatest of `floor_level` and of what presence leaves of `daylight` (100 % without).
     `schedule` is the highest level allowed; it can only narrow. `panic` forces 100 %. A bad sensor
-    means presence, a bad panic signal panic; without the time the schedule allows everything.
+    means presence, a bad panic signal panic; without the time the schedule allows everything. On
+    top of a closed loop `daylight` is the setpoint that the loop drives, whose `lamps` are ours.
     """
 
     motion: Annotated[Source, Input("")]
@@ -67,8 +77,11 @@ class Occupancy(Model):
 
 
 VACANT, OCCUPIED, HOLD, GRACE, NEIGHBOUR, SENSOR_BAD, PANIC, FOLLOWING, WAITING = range(9)
+SENSORS_GOOD, MOTION_BAD, NEIGHBOUR_BAD, PANIC_BAD = range(4)
+BAD_TIME = 60.0  # s until a bad signal is told
 
-_STATE, _TARGET, _PRESENCE, _MOTION, _NEAR, _DAYLIGHT, _SCHEDULE, _PANIC = range(RESULT, RESULT + 8)
+(_STATE, _TARGET, _PRESENCE, _SENSOR, _MOTION, _NEAR, _DAYLIGHT, _SCHEDULE,
+ _PANIC) = range(RESULT, RESULT + 9)  # fmt: skip
 _AREA, _HOLD_TIME, _GRACE_TIME, _DIM, _FLOOR, _NEAR_LEVEL, _UP, _DOWN = range(8)
 _U, _SEEN_AT, _NEAR_AT, _LOST, _WAIT = range(5)
 
@@ -86,6 +99,7 @@ def occupancy_step(
     publish(v, q, ops[o + _TARGET], level, 0)
     here = state in (OCCUPIED, HOLD, SENSOR_BAD, PANIC)
     publish(v, q, ops[o + _PRESENCE], 1.0 if here else 0.0, 0)
+    publish(v, q, ops[o + _SENSOR], bad_sensor(v, q, ops, o), 0)
     if lost(q, ops, o, st, s + _LOST):
         publish(v, q, ops[o + _STATE], WAITING, 0)
         return  # the request stays as it is
@@ -117,6 +131,18 @@ def signal(v: Floats, q: Bits, k: int) -> bool:
     if q[k] == NEVER:
         return False
     return bool(not usable(v, q, k) or v[k] != 0.0)
+
+
+def bad_sensor(v: Floats, q: Bits, ops: Index, o: int) -> float:
+    """Which signal cannot be read, the one that matters most first; never one that was left out."""
+    panic, near = ops[o + _PANIC], ops[o + _NEAR]
+    if q[panic] != NEVER and not usable(v, q, panic):
+        return float(PANIC_BAD)
+    if not usable(v, q, ops[o + _MOTION]):
+        return float(MOTION_BAD)
+    if q[near] != NEVER and not usable(v, q, near):
+        return float(NEIGHBOUR_BAD)
+    return float(SENSORS_GOOD)
 
 
 def presence(
@@ -177,6 +203,27 @@ STATES = {
     WAITING: Text("等待输出回读", "waiting for the output's read-back"),
 }
 
+SENSORS = {
+    SENSORS_GOOD: Text("正常", "good"),
+    MOTION_BAD: Text("人感信号坏, 按有人", "presence bad, taken as occupied"),
+    NEIGHBOUR_BAD: Text("邻区人感信号坏, 按有人", "neighbours bad, taken as occupied"),
+    PANIC_BAD: Text("强制信号坏, 全亮", "panic signal bad, full light"),
+}
+
+
+def _alarms(_: Occupancy) -> tuple[AlarmTemplate, ...]:
+    return (
+        AlarmTemplate(
+            "{RULE}_PRESENCE_SENSOR_LOST", "{rule}.sensor > 0", 3,
+            Text("人感信号丢失", "Presence signal lost"),
+            (Text("检查感应器电源与通信", "check the sensor's power and bus"),
+             Text("核对地址与接线", "check its address and wiring")),
+            on_delay=BAD_TIME, shows=("{rule}.sensor", "{rule}.state", "{rule}.target"),
+            consequence=Text("一直按有人照明, 不节能", "lit as if somebody were there, no saving"),
+        ),
+    )  # fmt: skip
+
+
 _LANE = {"motion": "lane.pir", "output": "lane.level", "up": 100.0, "down": 100.0}
 
 OCCUPANCY = Kind(
@@ -193,7 +240,9 @@ OCCUPANCY = Kind(
             "occupied", "", Text("有人", "occupied"),
             {0: Text("无人", "vacant"), 1: Text("有人", "occupied")},
         ),
+        Published("sensor", "", Text("感应信号", "signals"), SENSORS),
     ),
+    alarms=_alarms,
     states=lambda _: 5,
     examples=(
         Example(

@@ -13,10 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf, isnan, nan
-from typing import Annotated, Any
-
-from pydantic import GetJsonSchemaHandler, model_validator
-from pydantic_core import CoreSchema
+from typing import Annotated, ClassVar
 
 from edge.blocks.kind import (
     TARGET_OPERANDS,
@@ -25,23 +22,45 @@ from edge.blocks.kind import (
     Published,
     Source,
     Target,
+    is_off,
+    is_on,
     usable,
 )
+from edge.blocks.motor import (
+    FAILED_AT,
+    FORCED,
+    HOURS,
+    MIN_TIME,
+    MOTOR_STATES,
+    NOT_AUTO,
+    STATES,
+    TRIPPED,
+    WANTED,
+    ByName,
+    adopt_motor,
+    available,
+    forgive,
+    motor_alarms,
+    motor_points,
+    motor_state,
+    turns,
+)
 from edge.blocks.output import ACTUAL, DECIDED, OURS, OWNER, ask
-from edge.blocks.timing import lasted
 from edge.image.image import Bits, Floats, Index
 from edge.image.slots import Slot
-from edge.schema.model import Model
 from edge.text import Text
 
 
-class Pump(Model):
+class Pump(ByName):
     """`booster.p1` stands for its points `.run`, `.speed`, `.running` and `.fault`.
 
     `running` is the run feedback, `fault` the trip contact, `hoa` the contact of a hard-wired
     Hand-Off-Auto switch: 1 in AUTO. `hours` is a counter of the drive's own: it raises ours, never
     lowers it. Without `speed` the pump turns at full speed.
     """
+
+    names: ClassVar[tuple[str, ...]] = ("run", "speed", "running", "fault")
+    example = "booster.p1"
 
     run: Annotated[str, Target("")]
     speed: Annotated[str | None, Target("%")] = None
@@ -50,110 +69,47 @@ class Pump(Model):
     hoa: Annotated[Source | None, Input("")] = None
     hours: Annotated[Source | None, Input("h")] = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _by_name(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {name: f"{value}.{name}" for name in ("run", "speed", "running", "fault")}
-        return value
 
-    @classmethod
-    def __get_pydantic_json_schema__(
-        cls, schema: CoreSchema, handler: GetJsonSchemaHandler, /
-    ) -> dict[str, Any]:
-        return {"anyOf": [{"type": "string", "examples": ["booster.p1"]}, handler(schema)]}
-
-
-STOPPED, STARTING, RUNNING, TRIPPED, FAILED, NOT_AUTO, BLOCKED, FORCED = range(8)
-
-STATES = {
-    STOPPED: Text("停止", "stopped"),
-    STARTING: Text("启动中", "starting"),
-    RUNNING: Text("运行", "running"),
-    TRIPPED: Text("故障跳停, 待复位", "tripped, waits for a reset"),
-    FAILED: Text("启动失败", "failed to start"),
-    NOT_AUTO: Text("非自动", "not in AUTO"),
-    BLOCKED: Text("被闭锁", "held off by a stronger slot"),
-    FORCED: Text("被强制运行", "held on by a stronger slot"),
-}
-
-MIN_TIME, CORRECT = float(Slot.MIN_TIME), float(Slot.CORRECT)
+CORRECT = float(Slot.CORRECT)
 RUN, SPEED, FEEDBACK, FAULT, HOA, COUNTER, PUMP_OPERANDS = 0, TARGET_OPERANDS, 8, 9, 10, 11, 12
 HYSTERESIS = 2.0  # h by which the lead must have run longer before another takes its place
-FORGOTTEN = 86400.0  # s out of AUTO: nobody is working there any more
 FULL_SPEED = 100.0  # % of a pump on the mains
-WANTED, NO_FEEDBACK_AT, FAILED_AT, HOURS, LOCKED_OUT, PUMP_STATES = range(6)
+_STATES = STATES | {TRIPPED: Text("故障跳停, 待复位", "tripped, waits for a reset")}
+LOCKED_OUT, PUMP_STATES = MOTOR_STATES, MOTOR_STATES + 1  # of a pump, after those of a motor
 
 
 def adopt_pump(v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int) -> bool:
     """Take a running pump as running; False while nobody knows whether it does."""
-    running, actual = ops[r + FEEDBACK], ops[r + RUN + ACTUAL]
-    st[t + NO_FEEDBACK_AT] = nan
-    if isnan(st[t + HOURS]):
-        st[t + HOURS] = 0.0
-    if usable(v, q, running):
-        st[t + WANTED] = 1.0 if v[running] != 0.0 else 0.0
-        return True
-    if usable(v, q, actual):
-        st[t + WANTED] = 1.0 if v[actual] != 0.0 else 0.0
-        return True
-    st[t + WANTED] = 0.0
-    return False
+    return adopt_motor(v, q, ops, r, r + FEEDBACK, st, t)
 
 
 def pump_state(
     v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int,
     now: float, start_time: float, low: bool,
 ) -> int:  # fmt: skip
-    """What the pump is doing, and whether it tripped or its start has failed.
-
-    A start has failed after `start_time` without run feedback. When the feedback itself is bad the
-    pump is believed, unless the pressure stays `low` for twice that time: which is never so when
-    no other pump could take its place.
-    """
-    fault, hoa, running = ops[r + FAULT], ops[r + HOA], ops[r + FEEDBACK]
+    """What the pump is doing, once tripped until a reset; see `motor_state`."""
     driven, owner = v[ops[r + RUN + DECIDED]], v[ops[r + RUN + OWNER]]
-    wanted = st[t + WANTED] == 1.0
-    known = usable(v, q, running)
-    runs = v[running] != 0.0 if known else wanted and not low
-    missing = wanted and driven > 0.5 and not runs
-    if usable(v, q, hoa) and v[hoa] == 0.0:
-        st[t + NO_FEEDBACK_AT], st[t + FAILED_AT] = nan, nan
-        return NOT_AUTO
-    if lasted(st, t + NO_FEEDBACK_AT, missing, now, start_time if known else 2.0 * start_time):
-        st[t + FAILED_AT] = now
-    if usable(v, q, fault) and v[fault] != 0.0:
-        st[t + LOCKED_OUT] = 1.0
-    elif usable(v, q, fault) and owner == CORRECT and driven < 0.5:
-        st[t + LOCKED_OUT] = 0.0
-    if st[t + LOCKED_OUT] == 1.0:
-        return TRIPPED
-    if not isnan(st[t + FAILED_AT]):
-        return FAILED
-    if 0.0 < owner < OURS and driven > 0.5:
-        return FORCED
-    if 0.0 < owner < OURS and owner != MIN_TIME:  # a minimum off-time only delays the start
-        return BLOCKED
-    if not wanted:
-        return STOPPED
-    return RUNNING if runs else STARTING
+    f, tripped = r + FEEDBACK, locked_out(v, q, ops, r, driven, owner, st, t)
+    return motor_state(v, q, ops, f, driven, owner, st, t, now, start_time, low, tripped, False)
 
 
-def available(state: float) -> bool:
-    """Whether a pump in this state may be started or go on running by our command."""
-    return state <= RUNNING
+def locked_out(
+    v: Floats, q: Bits, ops: Index, r: int, driven: float, owner: float, st: Floats, t: int
+) -> bool:  # fmt: skip
+    """Whether a trip keeps the pump out, its contact open again or not; see above."""
+    fault = ops[r + FAULT]
+    if not is_off(v, q, ops[r + HOA]):
+        if is_on(v, q, fault):
+            st[t + LOCKED_OUT] = 1.0
+        elif is_off(v, q, fault) and owner == CORRECT and driven < 0.5:
+            st[t + LOCKED_OUT] = 0.0
+    return bool(st[t + LOCKED_OUT] == 1.0)
 
 
 def delayed(v: Floats, ops: Index, r: int) -> bool:
     """Whether a minimum off-time or the starts per hour keep the pump from starting."""
     owner, driven = v[ops[r + RUN + OWNER]], v[ops[r + RUN + DECIDED]]
     return bool(owner == MIN_TIME and driven < 0.5)
-
-
-def forgive(st: Floats, t: int, now: float, retry: float, reset: bool) -> None:
-    """A failed start may be tried again after `retry` seconds, or at once after a reset."""
-    if reset or now - st[t + FAILED_AT] >= retry:
-        st[t + FAILED_AT] = nan
 
 
 def unlock(st: Floats, t: int) -> None:
@@ -194,9 +150,8 @@ def count_hours(
     v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int, code: int, dt: float
 ) -> None:
     """Count while the feedback says that it runs; the drive's counter may only raise ours."""
-    feedback, counter = ops[r + FEEDBACK], ops[r + COUNTER]
-    turns = v[feedback] != 0.0 if usable(v, q, feedback) else code == RUNNING
-    st[t + HOURS] += dt / 3600.0 if turns else 0.0
+    counter = ops[r + COUNTER]
+    st[t + HOURS] += dt / 3600.0 if turns(v, q, ops, r + FEEDBACK, code) else 0.0
     if usable(v, q, counter) and st[t + HOURS] < v[counter] < inf:
         st[t + HOURS] = v[counter]
 
@@ -216,7 +171,7 @@ def next_to_start(
         if st[pump + WANTED] == 1.0 or not available(v[ops[shown + 2 * i]]):
             continue
         running = ops[r + i * PUMP_OPERANDS + FEEDBACK]
-        turns = usable(v, q, running) and v[running] != 0.0
+        turns = is_on(v, q, running)
         has = not drive or has_drive(ops, r + i * PUMP_OPERANDS)
         hours = 0.0 if fixed else st[pump + HOURS] - (HYSTERESIS if i == lead else 0.0)
         better = hours < least if turns == turning else turns
@@ -369,63 +324,13 @@ def command(
     ask(v, q, ops, r + SPEED, speed, bits)
 
 
-def motor_points(name: str, zh: str, en: str) -> tuple[Published, Published]:
-    """The state and the running hours of a motor."""
-    return (
-        Published(name, "", Text(f"{zh}状态", f"state of {en}"), STATES),
-        Published(f"{name}_hours", "h", Text(f"{zh}运行时间", f"running time of {en}")),
-    )
-
-
 def pump_points(i: int) -> tuple[Published, ...]:
     """What the pump with number `i` shows; the booster's step writes them in this order."""
-    return motor_points(f"pump{i}", f"{i}号泵", f"pump {i}")
-
-
-def left_in_hand(name: str, zh: str, en: str, hoa: Source | None) -> tuple[AlarmTemplate, ...]:
-    """A hand-off-auto switch that nobody turned back for a day (domain §6.4), where there is one.
-
-    `name` is that of the state among the rule's points.
-    """
-    if hoa is None:
-        return ()
-    return (
-        AlarmTemplate(
-            f"{{RULE}}_{name.upper()}_NOT_AUTO", f"{{rule}}.{name} == {NOT_AUTO}", 3,
-            Text(f"{zh}离开自动位超过 24 小时", f"{en.capitalize()} out of AUTO for 24 hours"),
-            (Text("问清谁切换的, 为什么", "who switched it, and why?"),
-             Text("检修完毕即切回自动", "switch it back to AUTO when the work is done")),
-            on_delay=FORGOTTEN, shows=(f"{{rule}}.{name}",),
-            consequence=Text("控制器不能启停它", "the controller can neither start nor stop it"),
-        ),
-    )  # fmt: skip
-
-
-_OUT = Text(
-    "该泵停用, 直至有人复位 (edge reset 或面板复位)",
-    "it stays out until a person resets it (edge reset, or the panel's button)",
-)
+    return motor_points(f"pump{i}", f"{i}号泵", f"pump {i}", _STATES)
 
 
 def pump_alarms(i: int, hoa: Source | None) -> tuple[AlarmTemplate, ...]:
     """The alarms of the pump with number `i`; `hoa` is its switch."""
-    shows = (f"{{rule}}.pump{i}", f"{{rule}}.pump{i}_hours", "{rule}.pressure")
-    switch = Text("查看手停自开关", "look at the hand-off-auto switch")
-    breaker = Text("检查断路器和热继电器", "check breaker and overload relay")
     code = Text("读变频器故障代码", "read the drive's fault code")
-    return (
-        AlarmTemplate(
-            f"{{RULE}}_PUMP{i}_TRIP", f"{{rule}}.pump{i} == {TRIPPED}", 2,
-            Text(f"{i}号水泵故障跳停", f"Pump {i} tripped"),
-            (code, Text("查看电流", "look at the current"),
-             Text("断电隔离后手盘轴是否灵活, 再复位",
-                  "isolated: does the shaft turn by hand? then reset")),
-            shows=shows, consequence=_OUT,
-        ),
-        AlarmTemplate(
-            f"{{RULE}}_PUMP{i}_FAIL_START", f"{{rule}}.pump{i} == {FAILED}", 2,
-            Text(f"{i}号水泵启动失败", f"Pump {i} failed to start"), (switch, breaker, code),
-            shows=shows, consequence=_OUT,
-        ),
-        *left_in_hand(f"pump{i}", f"{i}号泵", f"pump {i}", hoa),
-    )  # fmt: skip
+    shows = ("{rule}.pressure",)
+    return motor_alarms(f"pump{i}", f"{i}号泵", f"pump {i}", hoa, shows, code, code, out=True)

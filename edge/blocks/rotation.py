@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 from math import isnan, nan
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from edge.blocks.kind import (
     AlarmTemplate,
@@ -19,21 +19,19 @@ from edge.blocks.kind import (
     Kind,
     Published,
     Source,
+    is_on,
     reset_asked,
     usable,
 )
+from edge.blocks.motor import FORCED, HOURS, WANTED, available
 from edge.blocks.output import ask, show
 from edge.blocks.pumps import (
-    FORCED,
     FULL_SPEED,
-    HOURS,
     PUMP_OPERANDS,
     PUMP_STATES,
     SPEED,
-    WANTED,
     Pump,
     adopt_pump,
-    available,
     command,
     count_hours,
     next_to_start,
@@ -57,12 +55,7 @@ from edge.text import Text
 class Duty(Pump):
     """`fans.f1` stands for its points `.run`, `.running` and `.fault`; a drive is run at 100 %."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _by_name(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return {name: f"{value}.{name}" for name in ("run", "running", "fault")}
-        return value
+    names = ("run", "running", "fault")
 
 
 class Rotation(Model):
@@ -109,8 +102,7 @@ def rotation_step(
     if good:
         st[s + _WANT] = min(max(int(v[demand]), 0), count)
     lost = lasted(st, s + _BAD_SINCE, not good, now, par[p + _HOLD])
-    reset = reset_asked(v, ops[inputs + _RESET_CELL])
-    reset = reset or (usable(v, q, ops[inputs + _RESET]) and v[ops[inputs + _RESET]] != 0.0)
+    reset = reset_asked(v, ops[inputs + _RESET_CELL]) or is_on(v, q, ops[inputs + _RESET])
     for i in range(count):
         each, of = r + i * PUMP_OPERANDS, t + i * PUMP_STATES
         if reset:

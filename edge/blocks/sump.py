@@ -1,40 +1,47 @@
 """Sump: pumps that empty a pit, in turns, by level and by a float of its own (domain §1.14).
 
-Here: who runs and why. Flood protection goes past minimum off-times at slot 5 (`Urge`). What the
-pit and its pumps can do is estimated in `sump_watch.py`. Called by the kernel.
+Here: who runs and why. Flood protection goes past minimum off-times at slot 5 (`Urge`). Which level
+signal counts is decided in `sump_signals.py`, what the pit and its pumps can do is estimated in
+`sump_watch.py`. Called by the kernel.
 """
 
 from __future__ import annotations
 
 from math import isnan, nan
 
-from edge.blocks.kind import Example, Kind, Urge, usable
+from edge.blocks.kind import Example, Kind, Urge, is_on, usable
 from edge.blocks.motor import (
+    FAILED,
+    FORCED,
     HOURS,
     INPUTS,
+    MIN_TIME,
     MOTOR_OPERANDS,
+    NOT_AUTO,
     PROTECT,
     RUN,
+    RUNNING,
+    STARTING,
+    STOPPED,
+    TRIPPED,
     WANTED,
     adopt_motor,
+    available,
+    forgive,
     motor_state,
     switch_motor,
     turns,
 )
 from edge.blocks.output import DECIDED, OWNER, ask, show
-from edge.blocks.pumps import (
-    FAILED,
-    FORCED,
-    MIN_TIME,
-    NOT_AUTO,
-    RUNNING,
-    STARTING,
-    STOPPED,
-    TRIPPED,
-    available,
-    forgive,
-)
 from edge.blocks.sump_model import Sump, advice
+from edge.blocks.sump_signals import (
+    SIGNAL_STATES,
+    WRONG,
+    contradicted,
+    float_doubted,
+    forget_signals,
+    hangs_free,
+)
 from edge.blocks.sump_watch import (
     CAPACITY,
     CONTRADICTED,
@@ -57,13 +64,9 @@ from edge.blocks.sump_watch import (
 )
 from edge.blocks.timing import ROUNDING, lasted
 from edge.image.image import Bits, Floats, Index
-from edge.image.quality import BAD, NEVER
 from edge.image.slots import Slot
 from edge.text import Text
 
-DISAGREE_TIME = 30.0  # s that float and level may contradict each other
-AGREED = 0.10  # m that the level may be below high-high while the float is up
-MOVED = 0.05  # m by which a level that stood still is believed again
 START_WAIT = 30.0  # s for the first feedback of every pump
 RISE_WINDOW = 30.0  # s over which a rise is measured
 TEST_LEAST, TEST_PATIENCE = 3.0, 300.0  # s that a pump runs in a test, s that it may be delayed
@@ -73,11 +76,12 @@ TEST_LEAST, TEST_PATIENCE = 3.0, 300.0  # s that a pump runs in a test, s that i
 _LEVEL, _FLOAT, _TEST, _RESET, _INPUTS = range(5)
 (_N, _AREA, _RATED, _STOP, _LEAD, _LAG, _HH, _SPILL, _RISING_RATE, _RISING_TIME, _START_TIME,
  _RETRY, _LONGEST, _EXERCISE, _EXERCISE_AFTER, _FLOAT_RUN, _HOLD) = range(17)  # fmt: skip
-# State of the pit; those of the estimates follow.
-(_WANT, _FIRST, _BAD_SINCE, _FLOATED_AT, _SUSPECT, _WRONG_AT, _WRONG, _FULL_AT, _STUCK,
- _STARTED_AT, _RISE_T, _RISE_H, _EXERCISED, _EXERCISED_AT, _TEST_OF, _TEST_AT, _TEST_SEEN,
- _READY, _WAIT, _WINDOW) = range(20)  # fmt: skip
-_PUMPS = _WINDOW + WINDOW_STATES
+# State of the pit; those of the estimates and of the two signals follow.
+(_WANT, _FIRST, _BAD_SINCE, _FLOATED_AT, _FULL_AT, _STUCK, _STARTED_AT, _RISE_T, _RISE_H,
+ _EXERCISED, _EXERCISED_AT, _TEST_OF, _TEST_AT, _TEST_SEEN, _READY, _WAIT,
+ _WINDOW) = range(17)  # fmt: skip
+_SIGNALS = _WINDOW + WINDOW_STATES
+_PUMPS = _SIGNALS + SIGNAL_STATES
 # State of a pump: that of a motor, then
 _RAN_AT, _URGED, _RESULT = 4, 5, 6  # and its capacity, see `estimate`
 UNTESTED, PASSED, NOT_PASSED = 0.0, 1.0, 2.0
@@ -102,15 +106,20 @@ def sump_step(
         v[ops[o + _STATE]], q[ops[o + _STATE]] = WAITING, 0
         return
     turning = watch_pumps(v, q, ops, o, inputs, par, p, st, s, now, dt)
-    believed = believe(v, q, ops, inputs, par, p, st, s, now)
+    switch, high = ops[inputs + _FLOAT], par[p + _HH]
+    doubted = float_doubted(
+        v, q, level, switch, turning, par[p + _STOP], high, par[p + _FLOAT_RUN], par[p + _RETRY],
+        st, s + _SIGNALS, now,
+    )  # fmt: skip
+    suspect = contradicted(v, q, level, switch, high, st, s + _SIGNALS, now) and not doubted
+    believed = usable(v, q, level) and not suspect
     height = v[level] if believed else nan
     estimate(height, par[p + _AREA], turning, count, st, s + _WINDOW, s + _PUMPS, now)
-    floats = usable(v, q, ops[inputs + _FLOAT]) and v[ops[inputs + _FLOAT]] != 0.0
-    flood = bool(floats or height >= par[p + _HH])
-    if floats:
+    flood = is_on(v, q, switch) or bool(height >= high)
+    if is_on(v, q, switch):
         st[s + _FLOATED_AT] = now
-    drain = flood or (not believed and now - st[s + _FLOATED_AT] < par[p + _FLOAT_RUN])
-    suspect = not isnan(st[s + _SUSPECT])
+    drain = flood and not doubted
+    drain = drain or (not believed and now - st[s + _FLOATED_AT] < par[p + _FLOAT_RUN])
     lost = lasted(st, s + _BAD_SINCE, not believed, now, par[p + _HOLD]) or suspect
     want = wanted_pumps(height, drain, lost, count, par, p, st, s, now)
     stuck(height, want, count, par, p, st, s, now)
@@ -118,9 +127,9 @@ def sump_step(
     extra = test_pumps(v, q, ops, o, inputs, believed, par, p, st, s, now)
     if extra == 0:
         extra = exercise(v, ops, o, height, want, count, par, p, st, s, now)
-    floatless = not usable(v, q, ops[inputs + _FLOAT])
+    floatless = not usable(v, q, switch)
     ask_pumps(v, q, ops, o, r, q[level], height, drain, lost and floatless, par, p, st, s)
-    state = pit_state(want, got, extra, flood, believed, suspect, lost, floatless)
+    state = pit_state(want, got, extra, flood, believed, suspect, doubted, lost, floatless)
     seen = 0.0 if believed or not floatless else nan  # unseen, a flood neither comes nor goes
     publish_pit(v, q, ops, o, st, s, state, 1.0 if flood else seen, turning, count)
 
@@ -142,7 +151,8 @@ def adopt_pit(
         st[t + _RESULT] = UNTESTED if isnan(st[t + _RESULT]) else st[t + _RESULT]
     if not known and not lasted(st, s + _WAIT, True, now, START_WAIT):
         return False
-    st[s + _WAIT], st[s + _BAD_SINCE], st[s + _WRONG_AT] = nan, nan, nan
+    st[s + _WAIT], st[s + _BAD_SINCE] = nan, nan
+    forget_signals(st, s + _SIGNALS)
     st[s + _FULL_AT], st[s + _RISE_T] = nan, nan  # nobody looked meanwhile
     st[s + _WANT], st[s + _STARTED_AT], st[s + _EXERCISED] = running, now, nan
     st[s + _STUCK] = 0.0 if isnan(st[s + _STUCK]) else st[s + _STUCK]
@@ -158,7 +168,7 @@ def watch_pumps(
 ) -> int:  # fmt: skip
     """Bring state and running hours up to date; gives which pumps turn, as bits."""
     turning = 0
-    reset = usable(v, q, ops[inputs + _RESET]) and v[ops[inputs + _RESET]] != 0.0
+    reset = is_on(v, q, ops[inputs + _RESET])
     for i in range(int(par[p + _N])):
         r, t = inputs + _INPUTS + i * MOTOR_OPERANDS, s + _PUMPS + i * PUMP_STATES
         shown = o + SHOWN + PER_PUMP * i
@@ -166,8 +176,9 @@ def watch_pumps(
         urged = st[t + _URGED] == 1.0
         driven, owner = v[ops[r + RUN + DECIDED]], v[ops[r + RUN + OWNER]]
         code = motor_state(
-            v, q, ops, r + INPUTS, driven, owner, st, t, now, par[p + _START_TIME], urged
-        )
+            v, q, ops, r + INPUTS, driven, owner, st, t, now, par[p + _START_TIME],
+            False, is_on(v, q, ops[r + INPUTS + 1]), urged,
+        )  # fmt: skip
         if turns(v, q, ops, r + INPUTS, code):
             turning += 1 << i
             st[t + HOURS] += dt / 3600.0
@@ -175,26 +186,6 @@ def watch_pumps(
         v[ops[shown + _PUMP]], q[ops[shown + _PUMP]] = code, 0
         v[ops[shown + _HOURS]], q[ops[shown + _HOURS]] = st[t + HOURS], 0
     return turning
-
-
-def believe(
-    v: Floats, q: Bits, ops: Index, inputs: int,
-    par: Floats, p: int, st: Floats, s: int, now: float,
-) -> bool:  # fmt: skip
-    """Whether the level is to be believed: not from when the float contradicts it until it moves.
-
-    A float that stays down is only told of. Both are told of after 30 s.
-    """
-    level, float_switch = ops[inputs + _LEVEL], ops[inputs + _FLOAT]
-    good, known = usable(v, q, level), usable(v, q, float_switch)
-    up = known and v[float_switch] != 0.0
-    if good and not abs(v[level] - st[s + _SUSPECT]) <= MOVED:
-        st[s + _SUSPECT] = v[level] if up and v[level] < par[p + _HH] - AGREED else nan
-    suspect = not isnan(st[s + _SUSPECT])
-    above = good and known and not up and v[level] >= par[p + _HH] + AGREED
-    wrong = lasted(st, s + _WRONG_AT, suspect or above, now, DISAGREE_TIME)
-    st[s + _WRONG] = 1.0 if wrong else 0.0
-    return good and not suspect
 
 
 def wanted_pumps(
@@ -286,7 +277,7 @@ def test_pumps(
     Ready when all did, the level is believed and the float, where there is one, hangs free.
     """
     asked, count = ops[inputs + _TEST], int(par[p + _N])
-    on = usable(v, q, asked) and v[asked] != 0.0
+    on = is_on(v, q, asked)
     if on and st[s + _TEST_SEEN] == 0.0 and isnan(st[s + _TEST_OF]):
         st[s + _TEST_OF], st[s + _TEST_AT], st[s + _READY] = 0.0, nan, UNDER_TEST
         for i in range(count):
@@ -309,8 +300,7 @@ def test_pumps(
             return TESTING
         st[t + _RESULT], st[s + _TEST_OF], st[s + _TEST_AT] = result, i + 1.0, nan
         return TESTING
-    switch = ops[inputs + _FLOAT]
-    ready = believed and (v[switch] == 0.0 if usable(v, q, switch) else q[switch] & BAD == NEVER)
+    ready = believed and hangs_free(v, q, ops[inputs + _FLOAT])
     for k in range(count):
         ready = ready and st[s + _PUMPS + k * PUMP_STATES + _RESULT] == PASSED
     st[s + _TEST_OF], st[s + _READY] = nan, READY if ready else NOT_READY
@@ -377,7 +367,7 @@ def publish_pit(
         running += (turning >> i) & 1
     show(v, q, ops[o + _STATE], float(state))
     show(v, q, ops[o + _FLOOD], flood)
-    show(v, q, ops[o + _DISAGREE], st[s + _WRONG])
+    show(v, q, ops[o + _DISAGREE], st[s + _SIGNALS + WRONG])
     show(v, q, ops[o + _NOT_EMPTYING], st[s + _STUCK])
     show(v, q, ops[o + _RUNNING], float(running))
     show(v, q, ops[o + _INFLOW], st[s + _WINDOW + INFLOW])

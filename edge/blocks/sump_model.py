@@ -24,8 +24,9 @@ class Sump(Model):
     `area` is the pit's in m², `capacity` what one pump did at commissioning: with them inflow,
     capacity and wear are shown. `rising_rate` is m/min, `rising_time: null` switches that rule off.
     After the float has fallen and where the level cannot be believed the pumps go on for
-    `float_run`. A rise of `test` starts the readiness test. Minimum off-times and starts per hour
-    stand at the output points.
+    `float_run`; so they do at `stop` while the float is up although the level fell with them: then
+    it seems stuck, they rest for `retry`, and try again. A rise of `test` starts the readiness
+    test. Minimum off-times and starts per hour stand at the output points.
     """
 
     level: Annotated[Source, Input("m")]

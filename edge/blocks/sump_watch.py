@@ -8,14 +8,13 @@ from __future__ import annotations
 from math import isnan, nan
 
 from edge.blocks.kind import AlarmTemplate, Published
-from edge.blocks.motor import motor_alarms, motor_memory
-from edge.blocks.pumps import pump_points
+from edge.blocks.motor import motor_alarms, motor_memory, motor_points
 from edge.blocks.sump_model import Sump
 from edge.image.image import Floats
 from edge.text import Text
 
 (IDLE, PUMPING, FLOODED, HELD, BY_FLOAT, BLIND, NO_PUMP, WAITING, EXERCISING, TESTING,
- CONTRADICTED) = range(1, 12)  # fmt: skip
+ CONTRADICTED, DOUBTED) = range(1, 13)  # fmt: skip
 SHOWN, PER_PUMP = 7, 5  # published points of the pit and of each pump
 CAPACITY, PUMP_STATES = 7, 8
 
@@ -58,12 +57,14 @@ def estimate(
 
 
 def pit_state(
-    want: int, got: int, extra: int, flood: bool, believed: bool, suspect: bool, lost: bool,
-    floatless: bool,
+    want: int, got: int, extra: int, flood: bool, believed: bool, suspect: bool, doubted: bool,
+    lost: bool, floatless: bool,
 ) -> int:  # fmt: skip
     """What the pit is told to be doing, the most important first."""
     if want > 0 and got == 0:
         return NO_PUMP
+    if doubted:
+        return DOUBTED
     if flood:
         return FLOODED
     if suspect:
@@ -82,12 +83,14 @@ STATES = {
     HELD: Text("液位信号坏, 保持", "level bad, held"),
     BY_FLOAT: Text("液位信号坏, 仅按浮球", "level bad, by the float alone"),
     CONTRADICTED: Text("液位与浮球矛盾, 仅按浮球", "float contradicts level, by the float alone"),
+    DOUBTED: Text("浮球疑似卡在高位, 按液位, 定时试排",
+                  "float seems stuck up: by the level, pumps tried now and then"),
     BLIND: Text("无液位信号", "no level signal"),
     NO_PUMP: Text("无可用水泵", "no pump available"),
     WAITING: Text("等待水泵回读", "waiting for the pumps' read-back"),
     EXERCISING: Text("防卡试转", "exercising a pump"),
     TESTING: Text("汛前检查", "readiness test"),
-}
+}  # fmt: skip
 _READINESS = {
     0: Text("未检查", "not tested"),
     1: Text("检查中", "under test"),
@@ -112,7 +115,7 @@ def sump_points(model: Sump) -> tuple[Published, ...]:
         point
         for i in range(1, len(model.pumps) + 1)
         for point in (
-            *pump_points(i),
+            *motor_points(f"pump{i}", f"{i}号泵", f"pump {i}"),
             Published(
                 f"pump{i}_capacity", "m³/h",
                 Text(f"{i}号泵估算流量", f"capacity of pump {i}, estimated"),
@@ -161,8 +164,9 @@ def sump_alarms(model: Sump) -> tuple[AlarmTemplate, ...]:
         AlarmTemplate(
             "{RULE}_LEVEL_SENSOR_DISAGREE", "{rule}.disagree == 1", 3,
             Text("液位信号不一致", "Level signals disagree"), (_FLOAT, _FOULED), shows=shows,
-            consequence=Text("液位不动则仅按浮球排水",
-                             "while the level stands still the float alone starts the pumps"),
+            consequence=Text("液位不动则仅按浮球排水; 液位随泵降至停泵水位则停泵, 定时试排",
+                             "while the level stands still the float alone starts the pumps; where "
+                             "it fell with them to `stop` they rest, and are tried now and then"),
         ),
         AlarmTemplate(
             "{RULE}_PUMP_NOT_EMPTYING", "{rule}.not_emptying == 1", 2,

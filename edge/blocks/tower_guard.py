@@ -19,6 +19,7 @@ from edge.blocks.kind import (
     Published,
     Source,
     Trips,
+    points_of,
     reset_asked,
     usable,
 )
@@ -119,11 +120,7 @@ def _publishes(_: TowerGuard) -> tuple[Published, ...]:
 
 
 def _alarms(model: TowerGuard) -> tuple[AlarmTemplate, ...]:
-    value = (
-        (model.vibration,)
-        if isinstance(model.vibration, str) and model.vibration.count(".") == 1
-        else ()
-    )
+    value = points_of(model.vibration)
     bolts = Text("检查地脚螺栓", "check the foundation bolts")
     coupling = Text("检查联轴器或皮带", "check coupling or belt")
     blades = Text("检查风机叶片", "check the fan blades")

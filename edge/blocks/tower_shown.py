@@ -6,8 +6,7 @@ Drives nothing; the order of the points is that in which `cooling_tower.py` writ
 from __future__ import annotations
 
 from edge.blocks.kind import AlarmTemplate, Published
-from edge.blocks.motor import motor_alarms
-from edge.blocks.pumps import motor_points
+from edge.blocks.motor import motor_alarms, motor_points
 from edge.blocks.tower_model import CoolingTower
 from edge.text import Text
 

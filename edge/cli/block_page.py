@@ -36,9 +36,11 @@ PERIOD = Text("周期 {every} s, 优先级 {slot}", "every {every} s, slot {slot
 SCAN = Text("每次扫描, 优先级 {slot}", "every scan, slot {slot}")
 INTRODUCTION = Text(
     "规则里 `block:` 可写的功能块。一页说明一种: 选项, 输入输出, 显示的点, 报警, 示例。"
+    "报警编号以规则名开头, 但只写一次: 规则 `fire` 的是 FIRE_PUMP_NOT_AUTO。"
     "本文件由 `edge blocks --all` 生成。",
     "What `block:` may name in a rule. For each kind its options, inputs and outputs, the points "
-    "it shows, its alarms and a worked example. Made by `edge blocks --all`.",
+    "it shows, its alarms and a worked example. An alarm's id begins with the rule's name, once: a "
+    "rule `fire` brings FIRE_PUMP_NOT_AUTO. Made by `edge blocks --all`.",
 )
 
 

@@ -196,30 +196,37 @@ _BLANK = AlarmTemplate(id="", when="", priority=3, text=NOTHING, checks=())
 
 def expand(template: AlarmTemplate, rule: str, name: Text, bus: str = "") -> AlarmTemplate:
     """Fill `{rule}`, `{RULE}` and, for devices, `{name}` and `{bus}`."""
-    upper = re.sub(r"[^A-Z0-9]", "_", rule.upper())
 
     def fill(text: str, shown: str = rule) -> str:
-        filled = text.replace("{rule}", rule).replace("{RULE}", upper).replace("{bus}", bus)
+        filled = text.replace("{rule}", rule).replace("{bus}", bus)
         return filled.replace("{name}", shown)
 
     def both(text: Text) -> Text:
         return Text(fill(text.zh, name.zh), fill(text.en, name.en))
 
-    return AlarmTemplate(
-        id=fill(template.id),
+    return replace(
+        template,
+        id=identity(template.id, rule),
         when=fill(template.when),
-        priority=template.priority,
         text=both(template.text),
         checks=tuple(both(step) for step in template.checks),
-        on_delay=template.on_delay,
-        off_delay=template.off_delay,
-        latch=template.latch,
         suppressed_by=fill(template.suppressed_by),
         shows=tuple(fill(point) for point in template.shows),
-        about=template.about,
         cause=both(template.cause),
         consequence=both(template.consequence),
     )
+
+
+def identity(template: str, rule: str) -> str:
+    """The id of an alarm: the rule's name goes before it unless it begins with it already.
+
+    So `zone3` brings ZONE3_VALVE_DEVIATION, and `fire` FIRE_PUMP_NOT_AUTO, as the catalogue has it.
+    """
+    upper = re.sub(r"[^A-Z0-9]", "_", rule.upper())
+    own = template.removeprefix("{RULE}_")
+    if own == upper or own.startswith(f"{upper}_"):
+        return own
+    return template.replace("{RULE}", upper)
 
 
 def of_device(device: DevicePart, *, drives: bool, decides: bool) -> Iterator[AlarmTemplate]:

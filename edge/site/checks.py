@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from edge.blocks.expression import ExpressionError, parse
 from edge.blocks.kind import Kind, trips
 from edge.image.slots import Slot
 from edge.schema.model import Refusal
@@ -23,6 +22,7 @@ from edge.site import cost
 from edge.site.build import Sources
 from edge.site.check_bms import check_bms
 from edge.site.check_corrections import check_corrections
+from edge.site.check_loops import check_loops
 from edge.site.check_valves import check_positions, check_supplies, check_valves
 from edge.site.references import Use, judge, not_commandable, unknown_point, uses
 from edge.site.site import Point, Role, Site
@@ -62,6 +62,9 @@ def check_fire(scene: Scene) -> Iterator[Problem]:
     for point in scene.site.points:
         if point.fire and point.role is Role.OUTPUT:
             yield _fire(scene.sources.at("points", point.id).key(), point.id)
+    for device in (device for bus in scene.site.buses for device in bus.devices if device.fire):
+        if option := getattr(device.config, "written", ""):
+            yield _fire(scene.sources.at("devices", device.id).key((option,)), device.id)
     for grant in scene.site.grants:
         point_ = scene.points.get(grant.point)
         if point_ is not None and point_.fire:
@@ -96,58 +99,6 @@ def check_requests(scene: Scene) -> Iterator[Problem]:
                 f"{use.text} is driven at slot {int(slot)} by {first.owner} already ({first.mark})",
             )
             yield Problem("output-conflict", use.mark, text)
-
-
-def check_loops(scene: Scene) -> Iterator[Problem]:
-    """Rules and interlocks that read each other's results in a circle can be put into no order."""
-    site = scene.site
-    makers = {
-        f"{rule.id}.{shown.name}" if shown.name else rule.id: rule.id
-        for rule in site.rules
-        for shown in scene.kinds[rule.kind].publishes(rule.model)
-    }
-    makers |= {interlock.shown: interlock.id for interlock in site.interlocks}
-    sections = {rule.id: "rules" for rule in site.rules}
-    sections |= {interlock.id: interlock.section for interlock in site.interlocks}
-    reads: dict[str, list[str]] = {id: [] for id in sections}
-    for use in scene.uses:
-        if use.role == "input" and use.owner in reads:
-            reads[use.owner] += [makers[name] for name in _names(use.text) if name in makers]
-    for loop in find_loops(reads):
-        path = " → ".join((*loop, loop[0]))
-        text = Text(f"规则循环引用: {path}", f"rules read each other in a circle: {path}")
-        yield Problem("rule-loop", scene.sources.at(sections[loop[0]], loop[0]).key(), text)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    try:
-        return parse(text).names
-    except ExpressionError:
-        return ()  # a quantity; anything else was reported
-
-
-def find_loops(reads: Mapping[str, list[str]]) -> list[tuple[str, ...]]:
-    """Circles among `reads` (who reads whom), each once, from where the walk met it."""
-    done: set[str] = set()
-    loops: list[tuple[str, ...]] = []
-    for start in reads:
-        path: dict[str, Iterator[str]] = {}
-        here: str | None = start if start not in done else None
-        while here is not None or path:
-            if here is not None:
-                path[here] = iter(reads[here])
-            last = next(reversed(path))
-            here = next(path[last], None)
-            if here is None:
-                path.pop(last)
-                done.add(last)
-            elif here in path:
-                names = list(path)
-                loops.append(tuple(names[names.index(here) :]))
-                here = None
-            elif here in done:
-                here = None
-    return loops
 
 
 def check_ranges(scene: Scene) -> Iterator[Problem]:

@@ -197,6 +197,9 @@ class PointOptions(Model):
     device_unit: str | None = Field(None, description="The device's unit, where it is another.")
     scale: float = Field(1.0, description="device value = raw * scale + offset")
     offset: float = 0.0
+    curve: Literal["linear", "dali"] = Field(
+        "linear", description="dali: % of light in the site, an arc level 0-254 in the device."
+    )
     range: Span | None = Field(None, description="What is physically possible, in the unit.")
     decimals: int | None = Field(None, ge=0, le=9, description="Shown digits after the point.")
     poll: Pace | None = Field(

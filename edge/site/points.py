@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
+from edge.blocks.dali import arc_level
 from edge.driver import FieldDevice, FieldPoint
 from edge.schema.model import Refusal
 from edge.schema.problem import Problem
@@ -22,6 +23,8 @@ from edge.text import Text
 
 MIN_AGE = 5.0  # seconds; domain.md 0.1: stale after three polls, at least five seconds
 STALE_POLLS = 3
+DARKEST = 0.05  # %: half of arc level 1; what we sent reads back as it was sent
+ARC_STEP = 1.5  # %: a level elsewhere, at the bright end, may be 1.4 % more or less light
 
 _DECIMALS = {
     "MPa": 3, "m": 2, "°C": 1, "K": 1, "lx": 0, "%": 1, "kWh": 1, "V": 1, "h": 1, "s": 1,
@@ -84,7 +87,7 @@ def is_output(part: PointPart) -> bool:
 def field_device(device: DevicePart, amounts: Amounts) -> FieldDevice:
     """The device as its driver sees it."""
     points = tuple(_field_point(device, part, amounts) for part in device.points)
-    return FieldDevice(device.id, device.config, points)
+    return FieldDevice(device.id, device.config, points, device.options.fire)
 
 
 def _field_point(device: DevicePart, part: PointPart, amounts: Amounts) -> FieldPoint:
@@ -99,6 +102,9 @@ def _field_point(device: DevicePart, part: PointPart, amounts: Amounts) -> Field
         text = Text("scale 不能为 0", "scale cannot be 0")
         amounts.problems.append(Problem("out-of-range", part.source.value(("scale",)), text))
     low, high = amounts.span(options.range, options.unit, part.source)
+    if options.curve == "dali":
+        _refuse_curve(part, amounts)
+        low, high = arc_level(low), arc_level(high)
     return FieldPoint(
         id=f"{device.id}.{part.id}",
         config=part.config,
@@ -109,7 +115,15 @@ def _field_point(device: DevicePart, part: PointPart, amounts: Amounts) -> Field
         period=options.poll or device.options.poll,
         readable=bool(getattr(part.config, "readable", True)),
         writable=is_output(part),
+        curve=options.curve,
     )
+
+
+def _refuse_curve(part: PointPart, amounts: Amounts) -> None:
+    """A curve makes light in % of a level: nothing else, and nothing that already is light."""
+    if part.options.unit != "%" or part.options.device_unit is not None:
+        where = part.source.value(("curve",))
+        amounts.problems.append(Problem("wrong-value", where, _ONLY_LIGHT))
 
 
 def device_point(device: DevicePart, part: PointPart, field: FieldPoint, amounts: Amounts) -> Point:
@@ -117,15 +131,19 @@ def device_point(device: DevicePart, part: PointPart, field: FieldPoint, amounts
     options = part.options
     if options.output is False:
         _refuse_output_options(part, amounts)
-    output = _output(device, part, field, amounts) if field.writable else None
+    low, high = field.low, field.high
+    if field.curve == "dali":
+        low, high = amounts.span(options.range, options.unit, part.source)
+        low, high = max(low, 0.0), min(high, 100.0)
+    output = _output(device, part, field, high - low, amounts) if field.writable else None
     return Point(
         id=field.id,
         role=Role.OUTPUT if field.writable else Role.INPUT,
         unit=options.unit,
         name=_name(device, part),
         device=device.id,
-        low=field.low,
-        high=field.high,
+        low=low,
+        high=high,
         period=field.period if field.readable else 0.0,
         max_age=_max_age(options, field),
         report=amounts.of(options.report, options.unit, part.source, "report", difference=True),
@@ -167,14 +185,17 @@ def _near(device: DevicePart, name: str | None) -> str | None:
     return f"{device.id}.{name}" if name in own else name
 
 
-def _output(device: DevicePart, part: PointPart, field: FieldPoint, amounts: Amounts) -> Output:
+def _output(
+    device: DevicePart, part: PointPart, field: FieldPoint, span: float, amounts: Amounts
+) -> Output:  # fmt: skip
     options, unit, source = part.options, part.options.unit, part.source
     failsafe: str | float = options.failsafe
     if failsafe not in ("hold", "relinquish"):
         failsafe = amounts.of(failsafe, unit, source, "failsafe")
     deadband = amounts.of(options.deadband, unit, source, "deadband", difference=True)
-    span = field.high - field.low
     close = max(deadband, 0.01 * span if math.isfinite(span) else 0.01)
+    if field.curve == "dali":
+        close = max(deadband, DARKEST if options.feedback is None else ARC_STEP)
     _refuse_refresh(part, amounts)
     return Output(
         default=amounts.of(options.default, unit, source, "default"),
@@ -206,6 +227,10 @@ def _refuse_refresh(part: PointPart, amounts: Amounts) -> None:
         amounts.problems.append(Problem("wrong-value", where, text))
 
 
+_ONLY_LIGHT = Text(
+    'curve: dali 只用于 unit: "%" 的调光点, 且不能有 device_unit',
+    'curve: dali is for a dimming point with unit: "%" and without device_unit',
+)
 _WEARS = Text(
     "refresh 会磨损 eeprom: true 的寄存器 (24 小时内最多写 10 次); 请去掉二者之一",
     "refresh wears out a register with eeprom: true (at most 10 writes in 24 h); drop one of them",

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import edge
+from edge.blocks.dali import arc_level, arc_percent
 from edge.driver import DriverKind
 from edge.errors import DriverError
 from edge.schema.model import Refusal
@@ -164,7 +165,11 @@ def _prove(
         )
         yield Problem("profile-vector", where.value(["raw"]), text)
         return
-    if not math.isclose(value, wanted, rel_tol=TOLERANCE, abs_tol=1e-9):
+    if options.curve == "dali":  # proved by the level: light of a level is no round number
+        same, value = value == arc_level(wanted), arc_percent(value)
+    else:
+        same = math.isclose(value, wanted, rel_tol=TOLERANCE, abs_tol=1e-9)
+    if not same:
         unit = f" {options.unit}" if options.unit else ""
         text = Text(
             f"{vector.point}: {vector.raw} 解码为 {value:.9g}{unit}, 模板写的是 {wanted:.9g}{unit}",

@@ -25,7 +25,7 @@ class Sump:
 
     Faults: `pump_dead:n` (no feedback, no flow), `pump_trip:n` (the same with the fault contact),
     `pump_blocked:n` (turns and pumps nothing), `hoa_off:n` (switch in OFF), `transmitter_frozen`,
-    `float_stuck` (stays down), `flood` (a burst main pours 720 m³/h in).
+    `float_stuck` (stays down), `float_stuck_up`, `flood` (a burst main pours 720 m³/h in).
     `wear` is the share of the flow that is left.
     """
 
@@ -49,7 +49,7 @@ class Sump:
         self.switches = frozenset(self.commands)
         kinds = ("pump_dead", "pump_trip", "pump_blocked", "hoa_off")
         self.faults = numbered(kinds, pumps) | {
-            "transmitter_frozen", "float_stuck", "flood"
+            "transmitter_frozen", "float_stuck", "float_stuck_up", "flood"
         }  # fmt: skip
 
     def step(self, dt: float) -> None:
@@ -82,7 +82,8 @@ class Sump:
         seen = dict(self.commands)
         seen["sump_level"] = self.shown
         seen["true_level"] = self.level
-        seen["high_float"] = float(self.floats and "float_stuck" not in self.active)
+        up = self.floats or "float_stuck_up" in self.active
+        seen["high_float"] = float(up and "float_stuck" not in self.active)
         seen["inflow"] = self.inflow
         seen["pumped_volume"] = self.pumped
         seen["spilt_volume"] = self.spilt

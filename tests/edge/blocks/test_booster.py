@@ -19,18 +19,18 @@ from edge.blocks.booster import (
     WAITING,
     Booster,
 )
-from edge.blocks.pumps import (
+from edge.blocks.motor import (
     BLOCKED,
     FAILED,
     FORCED,
     HOURS,
     NOT_AUTO,
-    PUMP_STATES,
     RUNNING,
     STARTING,
     STOPPED,
     TRIPPED,
 )
+from edge.blocks.pumps import PUMP_STATES
 from edge.image.quality import COMM
 from tests.support.booster import Set, no_flow_speed
 

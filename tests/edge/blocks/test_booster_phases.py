@@ -23,11 +23,8 @@ from edge.blocks.booster_layout import DAY_AT, LEAD_RUN, LEADER
 from edge.blocks.booster_model import advice
 from edge.blocks.booster_pressure import reduction
 from edge.blocks.booster_staging import destage_speed
-from edge.blocks.pumps import (
-    FAILED,
-    HOURS,
-    PUMP_STATES,
-)
+from edge.blocks.motor import FAILED, HOURS
+from edge.blocks.pumps import PUMP_STATES
 from tests.support.block import Instance
 from tests.support.booster import Set, no_flow_speed
 

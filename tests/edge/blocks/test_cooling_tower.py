@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from drivers.sim.models.cooling import Tower
 from edge.blocks.cooling_tower import COOLING_TOWER
-from edge.blocks.pumps import BLOCKED, FAILED
+from edge.blocks.motor import BLOCKED, FAILED
 from edge.blocks.tower_guard import TOWER_GUARD
 from edge.blocks.tower_model import CoolingTower
 from edge.blocks.tower_shown import (

@@ -42,7 +42,7 @@ class Day:
 def lighting_day(full_output: float = 200.0, **parameters: float) -> Day:
     """Zone A for 24 h at 1 s; `parameters` go past the model's ranges, straight to the block."""
     block = Instance(DAYLIGHT, {**OPTIONS, "full_output": full_output})
-    others = {*OPTIONS, "setpoint", "fallback", "occupied", "night_test"}
+    others = {*OPTIONS, "setpoint", "fallback", "occupied", "lamps", "night_test"}
     names = [n for n in Daylight.model_fields if n not in others]
     assert len(names) == len(layout(DAYLIGHT, block.model).parameters)
     for name, value in parameters.items():

@@ -8,7 +8,7 @@ import pytest
 
 from edge.blocks import KINDS
 from edge.blocks.kind import Kind
-from edge.blocks.pumps import BLOCKED, FAILED, RUNNING, STOPPED, TRIPPED
+from edge.blocks.motor import BLOCKED, FAILED, RUNNING, STOPPED, TRIPPED
 from edge.image.quality import COMM
 from edge.image.slots import Slot
 from tests.support.block import Instance

@@ -11,11 +11,19 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from drivers.sim.models.drainage import Sump as Pit
-from edge.blocks.motor import MOTOR_OPERANDS
-from edge.blocks.pumps import FAILED, NOT_AUTO, TRIPPED
+from edge.blocks.motor import FAILED, MOTOR_OPERANDS, NOT_AUTO, TRIPPED
 from edge.blocks.sump import NOT_READY, READY, SUMP
 from edge.blocks.sump_model import Sump, advice
-from edge.blocks.sump_watch import BLIND, BY_FLOAT, CONTRADICTED, HELD, IDLE, NO_PUMP, WAITING
+from edge.blocks.sump_watch import (
+    BLIND,
+    BY_FLOAT,
+    CONTRADICTED,
+    DOUBTED,
+    HELD,
+    IDLE,
+    NO_PUMP,
+    WAITING,
+)
 from edge.image.quality import BAD, COMM, SENSOR
 from tests.support.block import Instance
 
@@ -179,6 +187,97 @@ def test_frozen_transmitter() -> None:
     pit.run(40)
     assert pit.block["disagree"] == 0.0
     assert pit.block["state"] == IDLE
+
+
+def urgent(pit: Drained) -> list[float]:
+    return [pit.block[f"pump{i}_urgent"] for i in range(1, pit.pumps + 1)]
+
+
+def stuck_up(**plant: float) -> Drained:
+    pit = Drained(plant={"level": 0.7, **plant}).run(5)
+    pit.plant.active.add("float_stuck_up")
+    return pit
+
+
+def test_a_float_stuck_up_does_not_run_the_pumps_dry_for_ever() -> None:
+    """The level fell with the pumps to `stop` and stays there for 120 s: they rest 600 s, and try
+    again for 120 s; what was told of the float stands all the while."""
+    pit = stuck_up().run(30)
+    assert pit.asked() == urgent(pit) == [1.0, 1.0]
+    while pit.block["level"] > 0.40:
+        pit.run(1)
+    pit.run(118)
+    assert urgent(pit) == [1.0, 1.0]
+    pit.run(4)
+    assert pit.asked() == urgent(pit) == [0.0, 0.0]
+    assert (pit.block["state"], pit.block["disagree"], pit.block["flood"]) == (DOUBTED, 1.0, 1.0)
+    dry = pit.run(5).plant.running
+    assert dry == [False, False]
+    pit.run(590)
+    assert urgent(pit) == [0.0, 0.0]
+    pit.run(6)
+    assert urgent(pit) == [1.0, 1.0]
+    pit.run(122)
+    assert urgent(pit) == [0.0, 0.0]
+    starts = sum(pit.plant.starts)
+    assert sum(pit.run(3600).plant.starts) - starts == 2 * 5
+    pit.plant.active.clear()
+    pit.run(40)
+    assert (pit.block["state"], pit.block["disagree"], pit.block["flood"]) == (IDLE, 0.0, 0.0)
+
+
+def test_a_pit_with_a_float_stuck_up_is_emptied_by_its_level() -> None:
+    """While the pumps rest the level starts and stops them, and a flood is one."""
+    pit = stuck_up().run(400)
+    assert pit.block["state"] == DOUBTED
+    pit.plant.inflow = 10.0
+    pit.run(4 * 3600)
+    assert pit.peak < 1.0
+    pit.plant.level = 1.32
+    pit.run(2)
+    assert urgent(pit) == [1.0, 1.0]
+
+
+def test_a_frozen_transmitter_below_stop_is_never_believed_against_the_float() -> None:
+    """S20 at the worst place: it reads an empty pit, and the water stands at the float."""
+    pit = Drained(plant={"level": 0.30, "inflow": 23.9}).run(5)
+    pit.plant.active.add("transmitter_frozen")
+    pit.plant.level = 1.35
+    for _ in range(40):
+        pit.run(60)
+        assert pit.block["state"] != DOUBTED
+        assert pit.plant.level < 1.36
+    assert pit.block["disagree"] == 1.0
+
+
+def test_a_level_that_jumps_to_nothing_proves_nothing() -> None:
+    """A wet cable in a flood: 4 mA is a good reading of an empty pit. The float goes on pumping,
+    also where the transmitter had read too little before."""
+    pit = Drained(plant={"level": 1.35, "inflow": 60.0}).run(30)
+    for k in range(1800):
+        pit.read()
+        pit.block["level"], pit.block["float"] = 1.05 if k < 60 else 0.0, 1.0
+        pit.block["p1.running"] = pit.block["p2.running"] = 1.0
+        pit.block.step(pit.now)
+        pit.now += 1.0
+        assert urgent(pit) == [1.0, 1.0]
+
+
+def test_a_restart_does_not_forget_who_was_doubted() -> None:
+    """In an empty pit nothing can be proved anew: the proof is kept, and so is the rest."""
+    pit = stuck_up().run(400)
+    assert pit.block["state"] == DOUBTED
+    pit.now += 60.0
+    pit.run(10)
+    assert urgent(pit) == [0.0, 0.0]
+    assert pit.block["state"] == DOUBTED
+
+
+def test_a_transmitter_lost_while_the_float_is_doubted_gives_the_float_its_word_back() -> None:
+    """Nothing contradicts it any more."""
+    pit = stuck_up().run(400)
+    pit.run(2, sensor=False)
+    assert urgent(pit) == [1.0, 1.0]
 
 
 def test_a_dead_transmitter_holds_then_the_float_works() -> None:

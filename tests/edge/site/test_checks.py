@@ -7,7 +7,8 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.site.checks import CHECKS, check_site, find_loops
+from edge.site.check_loops import find_loops
+from edge.site.checks import CHECKS, check_site
 
 GRAPHS = st.integers(1, 8).flatmap(
     lambda n: st.dictionaries(
