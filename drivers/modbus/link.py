@@ -139,7 +139,7 @@ class Link(asyncio.BaseProtocol):
 @dataclass(frozen=True, slots=True)
 class Framed:
     """A request to one unit, ready but for its transaction: what follows that in the frame, how the
-    frame of its answer goes on after the transaction, and how long that frame is.
+    frame of its answer goes on after the transaction, and how long that frame is (0: it says so).
 
     The answer of a poll, which lies in `TcpLink.answer`, is brought into `sample` by `decode`; what
     went wrong is what `failed` makes of it.
@@ -167,7 +167,7 @@ def frame(
     """A request made ready; with `sample` and what goes with it a poll's."""
     tail = mbap.wrap(0, unit, request.pdu)[2:]
     begins = mbap.HEADER.pack(0, 0, request.size + 1, unit)[2:] + request.head
-    size = request.size + mbap.HEADER.size
+    size = request.size + mbap.HEADER.size if request.size else 0
     return Framed(unit, request, timeout, tail, begins, size, sample, decode, failed)
 
 
