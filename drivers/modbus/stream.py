@@ -24,7 +24,11 @@ async def open_stream(host: str, port: int) -> socket.socket:
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     trouble = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
     for family, kind, protocol, _, address in found:
-        sock = socket.socket(family, kind, protocol)
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:  # without IPv6, or with too many open files
+            trouble = error
+            continue
         connected = False
         try:
             sock.setblocking(False)
@@ -48,7 +52,7 @@ class SocketTransport(asyncio.Transport):
     """
 
     def __init__(self, sock: socket.socket, protocol: asyncio.BufferedProtocol) -> None:
-        super().__init__({"socket": sock, "peername": sock.getpeername()})
+        super().__init__({"socket": sock})
         self._socket: socket.socket | None = sock
         self._protocol = protocol
         self._loop = asyncio.get_running_loop()

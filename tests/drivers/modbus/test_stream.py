@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 import uvloop
 
+from drivers.modbus.link import TcpLink
+from drivers.modbus.pdu import read
 from drivers.modbus.stream import SocketTransport, open_stream
+from edge.errors import LinkDown
 
 
 class Heard(asyncio.BufferedProtocol):
@@ -123,6 +126,27 @@ def test_a_connection_that_is_cut_is_told(fast: bool, answered: bool) -> None:
 
 
 @both_loops
+def test_a_connection_that_was_cut_before_it_is_used_is_told(fast: bool) -> None:
+    """A gateway whose few connections are taken lets us in and cuts us off at once."""
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            near = await open_stream("127.0.0.1", listener.getsockname()[1])
+            far, _ = listener.accept()
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        far.close()  # RST
+        await asyncio.sleep(0.05)
+        link = TcpLink("192.0.2.1:502")
+        SocketTransport(near, link)
+        with pytest.raises(LinkDown, match="few connections are taken"):
+            await link.ask(1, read(3, 0, 1), 5.0)
+        await link.close()
+        assert near.fileno() == -1
+
+    run(main, fast=fast)
+
+
+@both_loops
 def test_a_bug_in_what_takes_the_bytes_ends_the_connection(fast: bool) -> None:
     """Whoever waits is told of it, and the loop too."""
 
@@ -159,6 +183,9 @@ def test_the_first_address_that_lets_us_is_taken(monkeypatch: pytest.MonkeyPatch
             monkeypatch.setattr(type(loop), "getaddrinfo", several, raising=False)
             sock = await open_stream("two.example", port)
             assert sock.getpeername()[1] == port
+            sock.close()
+            found[:0] = [(99, socket.SOCK_STREAM, 6, "", ("::1", port))]  # no such family here
+            sock = await open_stream("two.example", port)
             sock.close()
             found.pop()
             with pytest.raises(ConnectionRefusedError):
