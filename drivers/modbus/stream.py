@@ -21,7 +21,11 @@ async def open_stream(host: str, port: int) -> socket.socket:
     A cancellation leaves nothing open.
     """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    wanted = socket.SOCK_STREAM
+    try:  # an address waits for none of the resolver's threads
+        found = socket.getaddrinfo(host, port, type=wanted, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        found = await loop.getaddrinfo(host, port, type=wanted)
     trouble = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
     for family, kind, protocol, _, address in found:
         try:

@@ -7,7 +7,9 @@ import errno
 import os
 import socket
 import struct
+import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -192,6 +194,26 @@ def test_the_first_address_that_lets_us_is_taken(monkeypatch: pytest.MonkeyPatch
                 await open_stream("two.example", port)
 
     run(main, fast=False)  # the methods of the other one cannot be replaced
+
+
+@both_loops
+def test_an_address_needs_no_resolver(fast: bool) -> None:
+    """Its threads may all be waiting: for a name server, or for an adapter that hangs."""
+
+    async def main() -> None:
+        busy = threading.Event()
+        with ThreadPoolExecutor(1) as threads, socket.create_server(("127.0.0.1", 0)) as listener:
+            loop = asyncio.get_running_loop()
+            loop.set_default_executor(threads)
+            waiting = loop.run_in_executor(None, busy.wait)
+            try:
+                async with asyncio.timeout(2.0):
+                    (await open_stream("127.0.0.1", listener.getsockname()[1])).close()
+            finally:
+                busy.set()
+                await waiting
+
+    run(main, fast=fast)
 
 
 @both_loops
