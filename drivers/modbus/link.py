@@ -7,6 +7,7 @@ medium is opened (`media.py`); knows PDUs, no points. Asked by `driver.py`.
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
 import socket
 import ssl
@@ -88,7 +89,9 @@ class Link(asyncio.BaseProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         reason = exc.reason or str(exc) if isinstance(exc, ssl.SSLError) else "EOF"
-        self._end(LinkDown(self._ended.format(peer=self.peer, reason=reason)))
+        away = isinstance(exc, OSError) and exc.errno in (errno.ETIMEDOUT, errno.EHOSTUNREACH)
+        ended = _AWAY if away else self._ended
+        self._end(LinkDown(ended.format(peer=self.peer, reason=reason)))
         if not self._closed.done():
             self._closed.set_result(None)
 
@@ -388,6 +391,10 @@ _ENDED = Text(
     "{peer} 断开了连接; 若每次如此, 请核对端口和协议, 并确认其连接数未满",
     "{peer} ended the connection; if it always does, compare port and protocol, and whether its "
     "few connections are taken",
+)
+_AWAY = Text(
+    "{peer} 不再可达; 请检查网线, 电源和地址",
+    "{peer} can no longer be reached; check cable, power and address",
 )
 _TLS_ENDED = Text(  # TLS 1.3 tells only after the handshake what it thinks of our certificate
     "{peer} 断开了 TLS 连接 ({reason}); 若每次如此, 请核对对方是否要求并信任本机证书",

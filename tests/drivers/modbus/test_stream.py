@@ -19,6 +19,7 @@ from drivers.modbus.link import TcpLink
 from drivers.modbus.pdu import read
 from drivers.modbus.stream import SocketTransport, open_stream
 from edge.errors import LinkDown
+from tests.drivers.modbus.wire import Wire
 
 
 class Heard(asyncio.BufferedProtocol):
@@ -146,6 +147,21 @@ def test_a_connection_that_was_cut_before_it_is_used_is_told(fast: bool) -> None
         assert near.fileno() == -1
 
     run(main, fast=fast)
+
+
+@pytest.mark.parametrize("code", [errno.ETIMEDOUT, errno.EHOSTUNREACH])
+def test_a_pulled_cable_is_no_peer_that_hangs_up(code: int) -> None:
+    """The kernel gives up on bytes that nobody takes: the sentence says where to look."""
+
+    async def main() -> None:
+        link = TcpLink("192.0.2.1:502")
+        link.connection_made(Wire(link))
+        asking = link.ask(1, read(3, 0, 1), 5.0)
+        link.connection_lost(OSError(code, os.strerror(code)))
+        with pytest.raises(LinkDown, match="check cable, power"):
+            await asking
+
+    run(main, fast=False)
 
 
 @both_loops
