@@ -42,7 +42,7 @@ class Decoder:
     """
 
     __slots__ = (
-        "_answer", "_as_sent", "_below", "_clean", "_groups", "_high", "_low", "_offset",
+        "_alone", "_answer", "_as_sent", "_below", "_clean", "_groups", "_high", "_low", "_offset",
         "_possible", "_scale", "_straight", "quality", "values",
     )  # fmt: skip
 
@@ -64,6 +64,7 @@ class Decoder:
         self._possible = np.ones(n, np.bool_)
         self._below = np.ones(n, np.bool_)
         self._clean = False
+        self._alone = True  # nobody but `decode` changes the values
         self._answer = bytearray()  # the last one; the groups look into it
         self._groups = [_BitGroup(cells, start)] if bits else _register_groups(cells, start)
         changes = (self._scale, self._offset, self._low, self._high)
@@ -77,6 +78,7 @@ class Decoder:
         which has taken one before."""
         if self._straight is None or not self._clean:
             return lambda: self.decode(bytes(answer[:size]))
+        self._alone = False
         values, wire, count, start = self._straight
         return partial(values.__setitem__, ..., np.frombuffer(answer, wire, count, start))
 
@@ -86,7 +88,7 @@ class Decoder:
         NaN, infinity, wrong digits and what lies outside `low` to `high` become RANGE, sentinels
         SENSOR; where there is no number, the value is NaN.
         """
-        if pdu == self._answer:  # most answers repeat the one before
+        if self._alone and pdu == self._answer:  # most answers repeat the one before
             return
         if len(pdu) != len(self._answer):
             self._answer = bytearray(len(pdu))

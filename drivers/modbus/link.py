@@ -7,6 +7,7 @@ medium is opened (`media.py`); knows PDUs, no points. Asked by `driver.py`.
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
 import socket
 import ssl
@@ -88,7 +89,9 @@ class Link(asyncio.BaseProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         reason = exc.reason or str(exc) if isinstance(exc, ssl.SSLError) else "EOF"
-        self._end(LinkDown(self._ended.format(peer=self.peer, reason=reason)))
+        away = isinstance(exc, OSError) and exc.errno in (errno.ETIMEDOUT, errno.EHOSTUNREACH)
+        ended = _AWAY if away else self._ended
+        self._end(LinkDown(ended.format(peer=self.peer, reason=reason)))
         if not self._closed.done():
             self._closed.set_result(None)
 
@@ -139,7 +142,7 @@ class Link(asyncio.BaseProtocol):
 @dataclass(frozen=True, slots=True)
 class Framed:
     """A request to one unit, ready but for its transaction: what follows that in the frame, how the
-    frame of its answer goes on after the transaction, and how long that frame is.
+    frame of its answer goes on after the transaction, and how long that frame is (0: it says so).
 
     The answer of a poll, which lies in `TcpLink.answer`, is brought into `sample` by `decode`; what
     went wrong is what `failed` makes of it.
@@ -167,7 +170,7 @@ def frame(
     """A request made ready; with `sample` and what goes with it a poll's."""
     tail = mbap.wrap(0, unit, request.pdu)[2:]
     begins = mbap.HEADER.pack(0, 0, request.size + 1, unit)[2:] + request.head
-    size = request.size + mbap.HEADER.size
+    size = request.size + mbap.HEADER.size if request.size else 0
     return Framed(unit, request, timeout, tail, begins, size, sample, decode, failed)
 
 
@@ -388,6 +391,10 @@ _ENDED = Text(
     "{peer} 断开了连接; 若每次如此, 请核对端口和协议, 并确认其连接数未满",
     "{peer} ended the connection; if it always does, compare port and protocol, and whether its "
     "few connections are taken",
+)
+_AWAY = Text(
+    "{peer} 不再可达; 请检查网线, 电源和地址",
+    "{peer} can no longer be reached; check cable, power and address",
 )
 _TLS_ENDED = Text(  # TLS 1.3 tells only after the handshake what it thinks of our certificate
     "{peer} 断开了 TLS 连接 ({reason}); 若每次如此, 请核对对方是否要求并信任本机证书",

@@ -80,7 +80,7 @@ async def _connect(
     except TimeoutError:
         why = _TROUBLE[errno.ETIMEDOUT] if context is None else _MUTE
         raise _cannot(link.peer, *why) from None
-    except socket.gaierror as error:
+    except (socket.gaierror, UnicodeError) as error:
         raise _cannot(
             link.peer, "主机名无法解析; 请改用 IP 地址或检查 DNS",
             "has a name that cannot be resolved; use an IP address or check DNS",

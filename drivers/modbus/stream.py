@@ -21,10 +21,18 @@ async def open_stream(host: str, port: int) -> socket.socket:
     A cancellation leaves nothing open.
     """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    wanted = socket.SOCK_STREAM
+    try:  # an address waits for none of the resolver's threads
+        found = socket.getaddrinfo(host, port, type=wanted, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        found = await loop.getaddrinfo(host, port, type=wanted)
     trouble = OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
     for family, kind, protocol, _, address in found:
-        sock = socket.socket(family, kind, protocol)
+        try:
+            sock = socket.socket(family, kind, protocol)
+        except OSError as error:  # without IPv6, or with too many open files
+            trouble = error
+            continue
         connected = False
         try:
             sock.setblocking(False)
@@ -48,7 +56,7 @@ class SocketTransport(asyncio.Transport):
     """
 
     def __init__(self, sock: socket.socket, protocol: asyncio.BufferedProtocol) -> None:
-        super().__init__({"socket": sock, "peername": sock.getpeername()})
+        super().__init__({"socket": sock})
         self._socket: socket.socket | None = sock
         self._protocol = protocol
         self._loop = asyncio.get_running_loop()

@@ -13,6 +13,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edge.app.controller import Controller
 from edge.blocks import KINDS
 from edge.clock import Clock
@@ -67,7 +69,8 @@ def run_loop(main: Callable[[], Coroutine[Any, Any, int]]) -> int:
         factory = None
     else:
         factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
+    # NaN and infinity are quality here, and no warnings on the way.
+    with np.errstate(all="ignore"), asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main())
 
 

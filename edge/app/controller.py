@@ -103,6 +103,7 @@ class Controller:
                 bus, index, phase, self.scan, clock, self.events,
                 outputs={point.id: point.output for point in site.points},
                 host=BusHost(writes=not observe, events=self.events, changed=self._learned),
+                worn=self._wrote,
             )
             for bus in site.buses
         }  # fmt: skip
@@ -338,7 +339,11 @@ class Controller:
         written = sum(runner.writes for runner in self.buses.values())
         if written != self._written:
             self._written = written
-            retain.save_writes(self.journal, self.buses.values())
+            self._wrote()
+
+    def _wrote(self) -> None:
+        """Something was written; what wears out by it says so at once."""
+        retain.save_writes(self.journal, self.buses.values())
 
     def _learned(self) -> None:
         """A driver keeps something else of a device than before."""

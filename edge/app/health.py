@@ -32,7 +32,7 @@ SORTED = 10  # looks between two sortings of a device's round trips: they change
 LOG_EVERY = 600.0  # seconds
 
 _WORDS = {measure.word: i for i, measure in enumerate(OF_DEVICE)}
-_COUNTS = slice(_WORDS["requests"], _WORDS["bad_answers"] + 1)
+_COUNTS = slice(_WORDS["requests"], _WORDS["breaks"] + 1)
 _TRIPS = slice(_WORDS["round_trip"], _WORDS["round_trip_p99"] + 1)
 _AGE, _BACK_OFF = _WORDS["age"], _WORDS["back_off"]
 _REFUSED, _WRONG = _WORDS["refused"], _WORDS["wrong"]
@@ -120,13 +120,11 @@ class BusHealth:
             self._tell(now)
 
     def _look_at(self, row: Floats, device: DeviceState, now: float, *, fresh: bool) -> None:
-        meter, failures = device.meter, device.meter.failures
+        meter = device.meter
         trips = row[_TRIPS]
         if fresh or math.isnan(trips[0]):
             trips[:] = meter.round_trips()
-        row[_COUNTS] = (
-            meter.requests, failures["timeout"], failures["refused"], failures["bad_answer"]
-        )  # fmt: skip
+        row[_COUNTS] = meter.requests, *meter.failures.values()
         row[_BACK_OFF] = meter.back_off + max(now - device.resting_since, 0.0)
 
     def _look_at_bus(self, age: float) -> None:
@@ -134,7 +132,8 @@ class BusHealth:
         known = runner.up or runner.down_reason is not None
         self._bus[:] = (
             float(runner.up) if known else math.nan, meter.requests, sum(meter.failures.values()),
-            100.0 * self.load, runner.overruns, *meter.round_trips(), age, meter.back_off,
+            *meter.failures.values(), 100.0 * self.load, runner.overruns, *meter.round_trips(), age,
+            meter.back_off,
         )  # fmt: skip
 
     def _points(self, now: float) -> tuple[dict[str, float], dict[str, float]]:

@@ -30,7 +30,7 @@ NAME = "retain"
 LATCHES = "latches"  # saved whenever one of them changes
 COMMANDS = "commands"  # saved with each answer
 DRIVERS = "drivers"  # saved whenever a driver has learned something
-WRITES = "writes"  # how often outputs were written; saved with everything
+WRITES = "writes"  # how often outputs were written; with everything, and what wears out at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def save(journal: Journal, clock: Clock, scan: Scan) -> None:
 def save_writes(journal: Journal, buses: Iterable[BusRunner]) -> None:
     """Keep how often each output was written."""
     counts = {point: b.retain() for runner in buses for point, b in runner.budgets.items()}
-    _save(journal, WRITES, {"writes": counts})
+    _save(journal, WRITES, {"writes": counts}, within=0.0)
 
 
 def save_latches(journal: Journal, clock: Clock, scan: Scan) -> None:

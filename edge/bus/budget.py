@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from edge.events import WRITES_SPENT, Events
@@ -18,11 +18,20 @@ EEPROM_WRITES = 10  # a day; an EEPROM cell endures some 100,000
 
 
 class Budget:
-    """The writes of one output. Those of a protection are counted and never wait."""
+    """The writes of one output. Those of a protection are counted and never wait.
 
-    def __init__(self, point: str, output: Output | None, events: Events) -> None:
+    `worn` is called when those of a day have changed: they are to be kept at once.
+    """
+
+    def __init__(
+        self,
+        point: str,
+        output: Output | None,
+        events: Events,
+        worn: Callable[[], None] = lambda: None,
+    ) -> None:
         self.count = 0  # ever
-        self._point, self._events = point, events
+        self._point, self._events, self._worn = point, events, worn
         self._interval = output.write_interval if output is not None else 0.0
         self._today: deque[float] | None = None
         if output is not None and output.eeprom:
@@ -52,12 +61,14 @@ class Budget:
         self._told = False
         if self._today is not None:
             self._today.append(now)
+            self._worn()
 
     def refund(self) -> None:
         """The write did not take place after all; the next one still keeps its distance."""
         self.count -= 1
         if self._today:
             self._today.pop()
+            self._worn()
 
     def retain(self) -> dict[str, Any]:
         """As plain data."""

@@ -169,7 +169,7 @@ class Devices:
     def silent(self, device: DeviceState, error: DriverError, began: float, now: float) -> None:
         """The device did not answer, or with something that is no answer."""
         known = device.lost
-        device.silent(began, now)
+        device.silent(began, now, garbled=isinstance(error, BadAnswer))
         if device.lost and not known:
             self._lose(device, error.reason, now)
             if not device.seen:

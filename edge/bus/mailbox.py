@@ -51,15 +51,17 @@ class Mailbox:
         self._empty.set()
 
     def put(self, write: Write, *, urgent: bool = False) -> None:
-        """Ask for a write; an older one for the same point is replaced and loses its place.
+        """Ask for a write; an older one for the same point is replaced.
 
-        Who asks for what is on its way already changes nothing.
+        It takes its place, unless that one has had its turn: so where more changes than a line
+        carries, all have theirs. Who asks for what is on its way already changes nothing.
         """
         urgent |= write.slot == Slot.PROTECT
         old = self.letters.get(write.point)
         if old is not None and _same(old.write, write) and old.urgent >= urgent:
             return
-        self.letters.pop(write.point, None)
+        if old is not None and (old.unsure or old.tries or old.breaks):
+            del self.letters[write.point]
         self.letters[write.point] = letter = Letter(write, urgent)
         if old is not None and old.urgent >= urgent:  # another value ends the link no less
             letter.breaks = old.breaks
@@ -73,12 +75,13 @@ class Mailbox:
         await self._empty.wait()
 
     def next(self, now: float) -> Letter | None:
-        """The oldest letter that may be tried now; those to failing devices come last."""
+        """The oldest letter that may be tried now, of protections first; those to failing devices
+        come last."""
         due = (letter for letter in self.letters.values() if self._due(letter, now) <= now)
-        return min(due, key=self._failures, default=None)
+        return min(due, key=self._rank, default=None)
 
-    def _failures(self, letter: Letter) -> int:
-        return self._devices[letter.write.device].failures
+    def _rank(self, letter: Letter) -> tuple[bool, int]:
+        return not letter.urgent, self._devices[letter.write.device].failures
 
     def _due(self, letter: Letter, now: float) -> float:
         if self._parked(letter):

@@ -52,7 +52,8 @@ class BusRunner:
     """Runs one bus for ever; made by `edge.app`, run under `supervise`.
 
     `phase` gives each poll's place within its period, by (device, label). `outputs` are the limits
-    of the points that are written, by id; nothing limits those that are not in it.
+    of the points that are written, by id; nothing limits those that are not in it. `worn` is called
+    when one was written that wears out by it.
     """
 
     def __init__(
@@ -66,13 +67,14 @@ class BusRunner:
         *,
         outputs: Mapping[str, Output | None] | None = None,
         host: BusHost | None = None,
+        worn: Callable[[], None] = lambda: None,
     ) -> None:
         self.bus = bus
         self.lanes = int(getattr(bus.config, "pipeline", 1))
         self.meter = Meter(self.lanes)
         self.pause = Pause(self.meter, clock)
         self.devices = {d.id: DeviceState(d.id) for d in bus.devices}
-        self.budgets = _Budgets(outputs or {}, events)
+        self.budgets = _Budgets(outputs or {}, events, worn)
         self.mailbox = Mailbox(self.devices, lambda point, now: self.budgets[point].free_at(now))
         self._sink, self._clock, self._events = sink, clock, events
         self._planned = [
@@ -382,12 +384,15 @@ async def _read_one(driver: Driver, poll: Poll, following: Following) -> Poll | 
 class _Budgets(dict[str, Budget]):
     """A budget for each point that is written, made when it is first asked for."""
 
-    def __init__(self, outputs: Mapping[str, Output | None], events: Events) -> None:
+    def __init__(
+        self, outputs: Mapping[str, Output | None], events: Events, worn: Callable[[], None]
+    ) -> None:
         super().__init__()
-        self._outputs, self._events = outputs, events
+        self._outputs, self._events, self._worn = outputs, events, worn
 
     def __missing__(self, point: str) -> Budget:
-        budget = self[point] = Budget(point, self._outputs.get(point), self._events)
+        output = self._outputs.get(point)
+        budget = self[point] = Budget(point, output, self._events, self._worn)
         return budget
 
 

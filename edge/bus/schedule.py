@@ -50,15 +50,16 @@ class DeviceState:
         """Whether it has answered since the start."""
         return self.last_answer != float("-inf")
 
-    def silent(self, began: float, now: float) -> None:
-        """Count a request that failed. Whoever was never there is lost with the first one."""
+    def silent(self, began: float, now: float, *, garbled: bool = False) -> None:
+        """Count a request that failed. Whoever was never there is lost with the first one, unless
+        something `garbled` came: on a noisy line that may be him."""
         self.well = False
         if began < self.failed_at:
             return  # it was under way when another one failed: the same silence
         self.failed_at = now
         self.failures += 1
         self.wanted = False
-        if self.failures >= LOST_AFTER or not self.seen:
+        if self.failures >= LOST_AFTER or not (self.seen or garbled):
             self.lost, self.wrong = True, None  # who is there will show
         if self.lost and now >= self.retry_at:
             self.retry_at = now + self.back_off

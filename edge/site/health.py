@@ -25,6 +25,12 @@ class Measure(NamedTuple):
 
 
 _REQUESTS = Measure("requests", "", 0, Text("请求次数", "requests"))
+_KINDS = (  # in the order of `edge.bus.meter.KINDS`
+    Measure("timeouts", "", 0, Text("无应答次数", "unanswered requests")),
+    Measure("refusals", "", 0, Text("拒绝次数", "refusals")),
+    Measure("bad_answers", "", 0, Text("错误应答次数", "wrong answers")),
+    Measure("breaks", "", 0, Text("断线次数", "lost connections")),
+)
 _TRIP = Measure("round_trip", "s", 4, Text("响应时间中位数", "round trip, median"))
 _TRIP_P99 = Measure("round_trip_p99", "s", 4, Text("响应时间 p99", "round trip, p99"))
 _AGE = Measure("age", "s", 1, Text("最旧数据的时效", "age of the oldest point"))
@@ -32,9 +38,7 @@ _BACK_OFF = Measure("back_off", "s", 0, Text("退避累计时长", "time in back
 
 OF_DEVICE: tuple[Measure, ...] = (
     _REQUESTS,
-    Measure("timeouts", "", 0, Text("无应答次数", "unanswered requests")),
-    Measure("refusals", "", 0, Text("拒绝次数", "refusals")),
-    Measure("bad_answers", "", 0, Text("错误应答次数", "wrong answers")),
+    *_KINDS,
     _TRIP,
     _TRIP_P99,
     _AGE,
@@ -47,6 +51,7 @@ OF_BUS: tuple[Measure, ...] = (
     Measure("online", "", 0, Text("连接", "connection")),
     _REQUESTS,
     Measure("failures", "", 0, Text("失败次数", "failures")),
+    *_KINDS,
     Measure("load", "%", 1, Text("负载率", "load")),
     Measure("overruns", "", 0, Text("错过的轮询", "missed polls")),
     _TRIP,

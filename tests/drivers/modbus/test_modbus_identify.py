@@ -7,14 +7,17 @@ from collections.abc import Mapping
 
 import pytest
 
-from drivers.modbus import MODBUS
+from drivers.modbus import MODBUS, mbap, pdu
 from drivers.modbus.bus import BusConfig
 from drivers.modbus.config import DeviceConfig
+from drivers.modbus.link import TcpLink
 from drivers.sim.registers import Unit
 from drivers.sim.serve_modbus import ModbusServer
 from edge.bus.host import BusHost
 from edge.driver import FieldDevice, Identifying
-from edge.errors import DeviceRefused, DeviceTimeout
+from edge.errors import DeviceRefused, DeviceTimeout, LinkDown
+from edge.proof.virtual_loop import run_virtual
+from tests.drivers.modbus.wire import Wire, receive
 
 NAMES = ("vendor", "product", "revision", "url", "product_name", "model")
 
@@ -66,3 +69,22 @@ def test_a_silent_device_says_nothing() -> None:
     """Nobody answers at this unit number."""
     with pytest.raises(DeviceTimeout):
         told({0: "Maker", 1: "P-1", 2: "V1"}, unit=2)
+
+
+def test_a_header_alone_is_no_answer() -> None:
+    """Also where what is left of an earlier answer in the buffer would make it one."""
+
+    async def main() -> None:
+        link = TcpLink("192.0.2.1:502")
+        wire = Wire(link)
+        link.connection_made(wire)
+        part = bytes.fromhex("2B 0E 02 82 FF 01 01 00 01 41")
+        asking = link.ask(7, pdu.identify(pdu.REGULAR), 0.5)
+        receive(link, mbap.wrap(1, 7, part))
+        assert await asking == part
+        asking = link.ask(7, pdu.identify(pdu.REGULAR, 1), 0.5)
+        receive(link, mbap.wrap(2, 7, b""))
+        with pytest.raises(LinkDown):
+            await asking
+
+    run_virtual(main)

@@ -435,11 +435,12 @@ def test_nobody_listens() -> None:
     really(test)
 
 
-def test_name_that_does_not_exist() -> None:
-    """A name without an address is a LinkDown, too."""
+@pytest.mark.parametrize("name", ["no-such-host.invalid", "plc..hall", "x" * 64])
+def test_name_that_does_not_exist(name: str) -> None:
+    """A name without an address is a LinkDown, too; also one that can be no name."""
 
     async def main() -> None:
-        with pytest.raises(LinkDown):
-            await open_tcp("no-such-host.invalid", 502, 5.0)
+        with pytest.raises(LinkDown, match="cannot be resolved"):
+            await open_tcp(name, 502, 5.0)
 
     asyncio.run(main())

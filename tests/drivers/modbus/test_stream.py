@@ -7,13 +7,19 @@ import errno
 import os
 import socket
 import struct
+import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import uvloop
 
+from drivers.modbus.link import TcpLink
+from drivers.modbus.pdu import read
 from drivers.modbus.stream import SocketTransport, open_stream
+from edge.errors import LinkDown
+from tests.drivers.modbus.wire import Wire
 
 
 class Heard(asyncio.BufferedProtocol):
@@ -123,6 +129,42 @@ def test_a_connection_that_is_cut_is_told(fast: bool, answered: bool) -> None:
 
 
 @both_loops
+def test_a_connection_that_was_cut_before_it_is_used_is_told(fast: bool) -> None:
+    """A gateway whose few connections are taken lets us in and cuts us off at once."""
+
+    async def main() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            near = await open_stream("127.0.0.1", listener.getsockname()[1])
+            far, _ = listener.accept()
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        far.close()  # RST
+        await asyncio.sleep(0.05)
+        link = TcpLink("192.0.2.1:502")
+        SocketTransport(near, link)
+        with pytest.raises(LinkDown, match="few connections are taken"):
+            await link.ask(1, read(3, 0, 1), 5.0)
+        await link.close()
+        assert near.fileno() == -1
+
+    run(main, fast=fast)
+
+
+@pytest.mark.parametrize("code", [errno.ETIMEDOUT, errno.EHOSTUNREACH])
+def test_a_pulled_cable_is_no_peer_that_hangs_up(code: int) -> None:
+    """The kernel gives up on bytes that nobody takes: the sentence says where to look."""
+
+    async def main() -> None:
+        link = TcpLink("192.0.2.1:502")
+        link.connection_made(Wire(link))
+        asking = link.ask(1, read(3, 0, 1), 5.0)
+        link.connection_lost(OSError(code, os.strerror(code)))
+        with pytest.raises(LinkDown, match="check cable, power"):
+            await asking
+
+    run(main, fast=False)
+
+
+@both_loops
 def test_a_bug_in_what_takes_the_bytes_ends_the_connection(fast: bool) -> None:
     """Whoever waits is told of it, and the loop too."""
 
@@ -160,11 +202,34 @@ def test_the_first_address_that_lets_us_is_taken(monkeypatch: pytest.MonkeyPatch
             sock = await open_stream("two.example", port)
             assert sock.getpeername()[1] == port
             sock.close()
+            found[:0] = [(99, socket.SOCK_STREAM, 6, "", ("::1", port))]  # no such family here
+            sock = await open_stream("two.example", port)
+            sock.close()
             found.pop()
             with pytest.raises(ConnectionRefusedError):
                 await open_stream("two.example", port)
 
     run(main, fast=False)  # the methods of the other one cannot be replaced
+
+
+@both_loops
+def test_an_address_needs_no_resolver(fast: bool) -> None:
+    """Its threads may all be waiting: for a name server, or for an adapter that hangs."""
+
+    async def main() -> None:
+        busy = threading.Event()
+        with ThreadPoolExecutor(1) as threads, socket.create_server(("127.0.0.1", 0)) as listener:
+            loop = asyncio.get_running_loop()
+            loop.set_default_executor(threads)
+            waiting = loop.run_in_executor(None, busy.wait)
+            try:
+                async with asyncio.timeout(2.0):
+                    (await open_stream("127.0.0.1", listener.getsockname()[1])).close()
+            finally:
+                busy.set()
+                await waiting
+
+    run(main, fast=fast)
 
 
 @both_loops

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge.app.health import BusHealth, failures_text
-from edge.bus.meter import Meter
+from edge.bus.meter import Failure, Meter
 from edge.bus.schedule import DeviceState
 from edge.events import BUS_HEALTH, DEVICE_HEALTH, Event, Events
 from edge.image import quality
@@ -137,6 +137,22 @@ def test_back_off_grows_while_a_device_is_left_alone(bench: Bench) -> None:
     bench.look(115.0)
     assert bench["a.link.back_off"] == 15.0
     assert bench["c.link.back_off"] == 0.0
+
+
+def test_failures_are_counted_by_kind_for_a_bus_as_for_its_devices(bench: Bench) -> None:
+    """As points, so that a rule can tell a noisy line from a dead device."""
+    kinds: tuple[tuple[Failure, str], ...] = (
+        ("timeout", "timeouts"), ("refused", "refusals"), ("bad_answer", "bad_answers"),
+        ("link", "breaks"),
+    )  # fmt: skip
+    for count, (kind, _) in enumerate(kinds, 1):
+        for meter in (bench.runner.meter, bench.runner.devices["c"].meter):
+            for _ in range(count):
+                meter.failed(kind, 0.1)
+    bench.look(1.0)
+    for count, (_, word) in enumerate(kinds, 1):
+        assert bench[f"line.bus.{word}"] == bench[f"c.link.{word}"] == count
+    assert bench["line.bus.failures"] == bench["line.bus.requests"] == 10
 
 
 def test_the_load_is_that_of_the_last_minute(bench: Bench) -> None:

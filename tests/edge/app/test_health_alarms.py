@@ -150,7 +150,7 @@ def test_what_is_measured_goes_nowhere_but_to_who_asks(tmp_path: Path) -> None:
         stage.line.silent.add("io")
         await asyncio.sleep(90)
         local = {i for i, point in enumerate(stage.site.points) if point.local}
-        assert len(local) == 29
+        assert len(local) == 35
         assert changed
         assert not changed & local
         view = stage.controller.view

@@ -78,6 +78,29 @@ def test_a_spent_day_refuses_who_cannot_wait_for_the_next(tmp_path: Path) -> Non
     play(tmp_path, story, SITE.replace("LIMIT", "eeprom: true"))
 
 
+def test_a_spent_day_is_not_forgotten_by_a_process_that_is_killed(tmp_path: Path) -> None:
+    """Whatever ends it soon after its writes: else one that dies every minute wears it out."""
+
+    async def story(stage: Stage) -> None:
+        await stage.start()
+        await asyncio.sleep(10)
+        for k in range(9):
+            await ask(stage, f"w{k}", 51.0 + k, expires=None)
+            await asyncio.sleep(2)
+        assert stage.value("zones.valve") == 59.0
+        await stage.kill()
+        await stage.start()
+        await asyncio.sleep(10)
+        (bus,) = stage.controller.buses.values()
+        assert bus.budgets["zones.valve"].count >= 10
+        await ask(stage, "late", 80.0, expires=None)
+        await asyncio.sleep(1.0)
+        assert (await course(stage, "late"))[-1] == ("REJECTED", "WRITES_SPENT")
+        await stage.stop()
+
+    play(tmp_path, story, SITE.replace("LIMIT", "eeprom: true"))
+
+
 def test_a_valve_that_somebody_else_moves_is_moved_back(tmp_path: Path) -> None:
     """Within its write budget; the log has both values, and no refresh was configured."""
 

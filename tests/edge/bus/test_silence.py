@@ -103,6 +103,21 @@ def test_a_third_of_thirty_devices_silent_from_the_start_costs_the_others_no_tur
     run_virtual(main)
 
 
+def test_a_damaged_first_answer_is_no_dead_device() -> None:
+    """Bytes came, so somebody is there: it is asked again at once, as later."""
+
+    async def main() -> None:
+        case = Case(3)
+        case.line.next["d1"] = deque([BadAnswer(WORD)] * 2)
+        case.line.mood["d2"] = "garbles"
+        await case.serve(5.0)
+        assert case.rate(1, 0.0, 1.0) >= 1
+        assert case.events.counts["device-offline"] == 1  # who says nothing else is given up
+        assert [device for _, device in case.line.reads].count("d2") == 3
+
+    run_virtual(main)
+
+
 def test_a_dead_device_is_probed_ever_more_rarely_by_one_small_request() -> None:
     """S40: at most one probe in 10 s, growing to one in 300 s; none of its polls is tried."""
 
