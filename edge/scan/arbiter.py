@@ -57,6 +57,12 @@ class Arbiter:
         self.switched = 0  # how often an output with minimum times has been switched
         image.request[Slot.DEFAULT - 1] = [o.default for o in outputs]
 
+    @property
+    def due(self) -> float:
+        """When a step has something to decide although nobody asks for anything else."""
+        ramp = math.inf if self._settled else self._next_ramp
+        return min(self._next_expiry, self._next_time, ramp)
+
     def expire(self, now: float) -> None:
         """Withdraw requests whose time is over; before the programs run."""
         if now < self._next_expiry:

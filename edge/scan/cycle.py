@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.blocks.kind import Kind
 from edge.driver import Write
 from edge.events import ALARMS_FAILED, CONTROL_FAILED, PROTECT_FAILED, START_DEFERRED, Events
 from edge.image import quality
-from edge.image.image import Bits, Floats, Index, ProcessImage
+from edge.image.image import Bits, Floats, ProcessImage
 from edge.rules.program import Program, Programs
 from edge.scan.alarms import Alarms, Transition
 from edge.scan.annunciator import Panel
@@ -87,6 +88,7 @@ class Scan:
         self.index = site.index()
         self.ordinals = {site.points[i].id: c for c, i in enumerate(programs.commandable)}
         self.image = image = programs.image()
+        self._buffers = image.value.data, image.quality.data, image.stamp.data
         self.outputs = Outputs(wires(site, kinds), image, events)
         self.arbiter = Arbiter(image, list(self.ordinals), [w.output for w in self.outputs.wires])
         self.alarms = Alarms(site.alarms, image, self.index, programs.active, programs.suppressed)
@@ -109,10 +111,10 @@ class Scan:
         self._own = self._polled + sum(point.local for point in site.points)
         ours = (Role.VIRTUAL, Role.SETPOINT)
         virtual = [i for i, p in enumerate(site.points) if p.role in ours and not p.local]
-        self._virtual = np.asarray(virtual, np.int32)
+        self._virtual = np.asarray(virtual, np.intp)
         self._resettable = {id: self.index[f"{id}.tripped"] for id in programs.resets}
         tripped = {**programs.tripped, **self._resettable}
-        self._tripped = np.asarray(list(tripped.values()), np.int32)
+        self._tripped = np.asarray(list(tripped.values()), np.intp)
         self._audits = Audits(site, kinds, image)
         self._latches: tuple[bytes, int, list[bool]] | None = None
         self._next_age = -math.inf
@@ -134,13 +136,15 @@ class Scan:
         """Values that wait for the next step, whenever it comes."""
         self.arrivals.put(first, values, bits, now)
 
-    def take(self, at: Index, values: Floats, bits: Bits, now: float) -> None:
+    def take(
+        self, at: Sequence[int], values: Sequence[float], bits: Sequence[int], now: float
+    ) -> None:
         """Points anywhere, at once; for whoever makes the steps himself, between two of them."""
-        self.image.value[at] = values
-        self.image.quality[at] = bits
-        self.image.stamp[at] = now
+        value, quality, stamp = self._buffers
+        for k, number, bit in zip(at, values, bits, strict=True):
+            value[k], quality[k], stamp[k] = number, bit, now
 
-    def again(self, at: Index, now: float) -> None:
+    def again(self, at: NDArray[np.intp], now: float) -> None:
         """The same for points that show what they showed: they are as new as this."""
         self.image.stamp[at] = now
 
@@ -198,6 +202,15 @@ class Scan:
     def waiting(self) -> bool:
         """Whether arrivals were left for the next step."""
         return bool(self.arrivals)
+
+    def due(self, now: float, wall: float) -> float:
+        """After a step: when the next one has something to do although nothing arrives. Not when
+        a rule has: those have periods and timers of their own."""
+        if self.outputs.holding or self._asks or self._resets or self.waiting:
+            return now
+        agenda = min(self._agenda_until, default=math.inf)
+        panel = min([panel.due(now) for panel in self.panels], default=math.inf)
+        return min(self.arbiter.due, self.outputs.due, self.alarms.due, panel, now + agenda - wall)
 
     def step(self, now: float, wall: float, trusted: bool) -> Outcome:
         """Decide everything at site time `now`, wall time `wall`."""

@@ -37,8 +37,9 @@ class Outputs:
         self.wires = wires
         self._image, self._events = image, events
         self.held: NDArray[np.bool_] = np.asarray([w.device is not None for w in wires], bool)
-        self._setpoints = np.asarray([w.ordinal for w in wires if w.device is None], np.int32)
-        self._setpoints_at = np.asarray([w.at for w in wires if w.device is None], np.int32)
+        self.holding = bool(self.held.any())  # whether any is held
+        self._setpoints = np.asarray([w.ordinal for w in wires if w.device is None], np.intp)
+        self._setpoints_at = np.asarray([w.at for w in wires if w.device is None], np.intp)
         self._field = np.asarray([w.device is not None for w in wires], bool)
         self._deadband: Floats = np.asarray([w.output.deadband for w in wires])
         self._refresh: Floats = np.asarray([w.output.refresh for w in wires])
@@ -50,13 +51,14 @@ class Outputs:
         self._check_at: Floats = np.full(count, np.inf)
         self._next_check = math.inf
         self._back_at: Floats = np.full(count, np.nan)  # its device came back: look what it holds
+        self._back = False  # whether any is
         self._again: NDArray[np.bool_] = np.zeros(count, bool)  # to be written once more
         self._corrected: NDArray[np.bool_] = np.zeros(count, bool)  # by an automatic correction
         self._decided = NOTHING  # what the last look at all outputs was about
         self._next_refresh = -math.inf
         self.verified = True  # `following` may have changed since it was last looked at
         self.following: NDArray[np.bool_] = np.ones(count, bool)
-        self._at = np.asarray([w.at for w in wires], np.int32)
+        self._at = np.asarray([w.at for w in wires], np.intp)
         self._overridden: NDArray[np.bool_] = np.zeros(count, bool)
         self._next_watch = -math.inf
         self.others = True  # somebody else may write as well, and is looked for
@@ -72,8 +74,8 @@ class Outputs:
         motor that stands waits for its turn, `up` seconds after the start-up delay; one that is
         seen to run is taken over as it is. A protection waits for nobody.
         """
-        if not self.held.any():
-            return []
+        if not self.holding:
+            return []  # as in all but the first steps
         if math.isnan(self._give_up_at):
             self._give_up_at = now + GIVE_UP
         bits = self._image.quality[: self._image.points]
@@ -108,6 +110,7 @@ class Outputs:
     def release(self, wire: Wire, now: float) -> float:
         """Let an output go, from what the device does now; NaN when nobody knows."""
         self.held[wire.ordinal] = False
+        self.holding = bool(self.held.any())
         self._decided = NOTHING
         usable = wire.readable and not self._image.quality[wire.at] & quality.BAD
         value = float(self._image.value[wire.at]) if usable else math.nan
@@ -115,6 +118,11 @@ class Outputs:
         self._sent_at[wire.ordinal] = now
         self._elsewhere.holds(wire.ordinal, now)
         return value
+
+    @property
+    def due(self) -> float:
+        """When a step must look again although nothing else is decided."""
+        return -math.inf if self._back else min(self._next_check, self._next_refresh)
 
     def step(self, now: float) -> list[tuple[str, Write]]:
         """What must be written now, as (bus, write). Setpoints take their value at once."""
@@ -124,7 +132,7 @@ class Outputs:
         if self.others and now >= self._next_watch:
             self._watch_overrides(now)
             self._watch_registers(now)
-        if not np.isnan(self._back_at).all():
+        if self._back:
             self._compare(now)
         decided = image.target.tobytes(), image.owner.tobytes()
         if decided == self._decided and now < self._next_refresh:
@@ -142,6 +150,7 @@ class Outputs:
         for wire in self.wires:
             if wire.device == device and not self.held[wire.ordinal]:
                 self._back_at[wire.ordinal] = now
+                self._back = True
 
     def _compare(self, now: float) -> None:
         """Have what a device no longer holds, or does not tell, written again."""
@@ -163,6 +172,7 @@ class Outputs:
             if not known or wire.priorities or abs(seen - sent) > near:
                 self._again[c] = not math.isnan(sent)
                 self._decided = NOTHING
+        self._back = not np.isnan(self._back_at).all()
 
     def _set_setpoints(self) -> None:
         if not len(self._setpoints):
