@@ -10,9 +10,9 @@ of the speed). Keeps nothing: that is its caller, `edge/proof/trial.py`.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from math import ceil, floor, inf, isnan
+from math import floor, inf, isnan
 from operator import itemgetter
 from typing import Final
 
@@ -53,37 +53,42 @@ class _Seen:
 
 @dataclass(slots=True, eq=False)
 class _Group:
-    """Points of one model that are read together, next for the `count`-th time. The model `moves`
-    every so many seconds: in between there is nothing new to be seen. Points without a model ("")
-    show what was written."""
+    """Points of one model that are read together; those without one ("") show what was written.
 
-    number: int
+    Between two moments when the model `moves` there is nothing new to be seen, so it may be read
+    less often than its `period` says, until something else is done to it.
+    """
+
     model: str
     period: float
     moves: float
     points: list[_Seen]
     take: Callable[[Mapping[str, float]], tuple[float, ...]]
-    at: NDArray[np.intp]
-    count: float = 0
+    at: list[int]
     shown: Mapping[str, float] | None = None  # what was taken from last
     raw: tuple[float, ...] = ()
 
-    def go_on(self) -> None:
-        """To the next time that brings something new, unless it is touched before."""
-        if self.moves <= self.period:
-            self.count += 1
-        elif self.moves == inf:
-            self.count = inf
-        else:
-            move = (floor(self.count * self.period / self.moves + EARLY) + 1) * self.moves
-            self.count = ceil(move / self.period - EARLY)
+    @property
+    def every(self) -> float:
+        """Seconds between two times at which it is read."""
+        times = self.moves / self.period
+        whole = times == inf or abs(times - round(times)) < EARLY
+        return max(self.moves, self.period) if whole else self.period
 
-    def touched(self, now: float) -> bool:
-        """Something else was done to its model: whether it is read earlier than was thought."""
-        soonest = floor(now / self.period + EARLY) + 1
-        earlier = soonest < self.count
-        self.count = min(self.count, soonest)
-        return earlier
+    def after(self, now: float) -> float:
+        """Its first time after `now`."""
+        return (floor(now / self.period + EARLY) + 1) * self.period
+
+
+@dataclass(slots=True, eq=False)
+class _Round:
+    """Groups that are read at the same times: at whole multiples of `every`. The next is the
+    `count`-th."""
+
+    every: float
+    groups: list[_Group]
+    at: NDArray[np.intp]
+    count: int = 0
 
 
 class Simulation:
@@ -119,8 +124,12 @@ class Simulation:
         for bus in site.buses:
             for device in bus.devices:  # they are there from the start
                 self.scan.online(device.id, True, 0.0)
-        self._groups = self._listen()
-        self._due = [(0.0, number) for number in range(len(self._groups))]
+        self._rounds = self._listen()
+        self._due = [(0.0, number) for number in range(len(self._rounds))]
+        self._again: list[tuple[float, int, _Group]] = []  # to be read besides
+        self._number = 0  # of those, so that equal times have an order
+        # Read less often than their period says.
+        self._idle = [g for r in self._rounds for g in r.groups if g.every > g.period]
 
     def at(self, moment: float, act: Callable[[], None]) -> None:
         """Have something done to the equipment `moment` seconds after the start."""
@@ -136,8 +145,8 @@ class Simulation:
                 yield self.now
         yield self.now
 
-    def _listen(self) -> list[_Group]:
-        """What is read, by model and period."""
+    def _listen(self) -> list[_Round]:
+        """What is read: by model and period, and of these what is read at the same times."""
         points = {p.id: p for p in self.site.points}
         found: dict[tuple[str, float], list[Point]] = {}
         for bus in self.site.buses:
@@ -149,10 +158,16 @@ class Simulation:
         for model, period in found:
             looks[model] = min(period, looks.get(model, inf))
         self.field.rig.looks = looks
-        return [self._group(k, *found_at) for k, found_at in enumerate(found.items())]
+        rounds: dict[float, list[_Group]] = {}
+        for (model, period), mine in found.items():
+            group = self._group(model, period, mine)
+            rounds.setdefault(group.every, []).append(group)
+        return [
+            _Round(every, groups, np.asarray([at for g in groups for at in g.at], np.intp))
+            for every, groups in sorted(rounds.items())
+        ]
 
-    def _group(self, number: int, key: tuple[str, float], points: list[Point]) -> _Group:
-        (model, period), rig = key, self.field.rig
+    def _group(self, model: str, period: float, points: list[Point]) -> _Group:
         cells = [self.field.cells[point.id] for point in points]
         places = [self.scan.index[point.id] for point in points]
         seen = [
@@ -160,56 +175,45 @@ class Simulation:
             for point, cell, at in zip(points, cells, places, strict=True)
         ]
         return _Group(
-            number, model, period, rig.moves(model) if model else inf, seen,
-            _taker([cell.variable for cell in cells]) if model else _holder(cells),
-            np.asarray(places, np.intp),
+            model, period, self.field.rig.moves(model) if model else inf, seen,
+            _taker([cell.variable for cell in cells]) if model else _holder(cells), places,
         )  # fmt: skip
 
     def _go(self, until: float) -> None:
         """On to the next moment: what is done to the equipment, what is read, perhaps a scan."""
-        acts, due = self._acts, self._due
-        moment = min(self._next_scan, until)
-        if due and due[0][0] < moment:
-            moment = due[0][0]
-        if acts and acts[0][0] < moment:
-            moment = acts[0][0]
+        acts, due, again = self._acts, self._due, self._again
+        moment = min(self._next_scan, until, due[0][0] if due else inf)
+        if acts or again:
+            moment = min(moment, *(heap[0][0] for heap in (acts, again) if heap))
         self.now = moment
         self.field.rig.advance_to(moment)
         while acts and acts[0][0] <= moment:
             heapq.heappop(acts)[2]()
-            self._touch(self._groups, moment)
+            self._touched(None, moment)
         news = False
+        while again and again[0][0] <= moment + EARLY:
+            news |= self._read(heapq.heappop(again)[2], moment)
         while due and due[0][0] <= moment + EARLY:
-            news |= self._poll(moment)
+            number = due[0][1]
+            round_ = self._rounds[number]
+            round_.count += 1
+            heapq.heapreplace(due, (round_.count * round_.every, number))
+            for group in round_.groups:
+                news |= self._read(group, moment)
+            self.scan.again(round_.at, moment)
         if news or moment >= self._next_scan - EARLY or moment >= until:
             self._step(moment)
 
-    def _poll(self, now: float) -> bool:
-        """Read the group that is due first; whether it shows what must be scanned at once."""
-        at, number = heapq.heappop(self._due)
-        group = self._groups[number]
-        if at != group.count * group.period:
-            return False  # it was touched, and read before
-        group.go_on()
-        if group.count < inf:
-            heapq.heappush(self._due, (group.count * group.period, number))
-        return self._read(group, now)
-
     def _read(self, group: _Group, now: float) -> bool:
-        """What shows the same as the last time is only as new as it is read."""
+        """Take in what shows something else than the last time; whether every scan looks at it."""
         shown = self.field.rig.shown(group.model) if group.model else {}
-        news = False
-        if shown is not group.shown:
-            group.shown, raw, before = shown, group.take(shown), group.raw
-            if raw != before:
-                group.raw = raw
-                news = self._take(group.points, raw, before, now)
-        self.scan.again(group.at, now)
-        return news
-
-    def _take(
-        self, points: list[_Seen], raw: tuple[float, ...], before: tuple[float, ...], now: float
-    ) -> bool:
+        if shown is group.shown:
+            return False
+        raw, before = group.take(shown), group.raw
+        group.shown = shown
+        if raw == before:
+            return False
+        group.raw, points = raw, group.points
         at, values, bits, news = [], [], [], False
         for k, point in enumerate(points):
             if not before or raw[k] != before[k]:
@@ -240,13 +244,14 @@ class Simulation:
                 self.field.put(write.point, write.value)
                 self.scan.written(write, self.now)
             written.add(cell.model)
-        self._touch((group for group in self._groups if group.model in written), self.now)
+        self._touched(written, self.now)
 
-    def _touch(self, groups: Iterable[_Group], now: float) -> None:
-        """Something was done to what stands behind these."""
-        for group in groups:
-            if group.touched(now):
-                heapq.heappush(self._due, (group.count * group.period, group.number))
+    def _touched(self, models: Collection[str] | None, now: float) -> None:
+        """Something else was done to these, None: to any of them. Read it at its own next time."""
+        for group in self._idle:
+            if models is None or group.model in models:
+                self._number += 1
+                heapq.heappush(self._again, (group.after(now), self._number, group))
 
 
 class _Scan(Scan):
