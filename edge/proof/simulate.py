@@ -65,8 +65,8 @@ class _Group:
     points: list[_Seen]
     take: Callable[[Mapping[str, float]], tuple[float, ...]]
     at: list[int]
-    shown: Mapping[str, float] | None = None  # what was taken from last
-    raw: tuple[float, ...] = ()
+    raw: tuple[float | None, ...]  # what was seen last, nothing yet
+    shown: Mapping[str, float] | None = None  # where
 
     @property
     def every(self) -> float:
@@ -177,6 +177,7 @@ class Simulation:
         return _Group(
             model, period, self.field.rig.moves(model) if model else inf, seen,
             _taker([cell.variable for cell in cells]) if model else _holder(cells), places,
+            (None,) * len(cells),
         )  # fmt: skip
 
     def _go(self, until: float) -> None:
@@ -213,17 +214,11 @@ class Simulation:
         group.shown = shown
         if raw == before:
             return False
-        group.raw, points = raw, group.points
-        at, values, bits, news = [], [], [], False
-        for k, point in enumerate(points):
-            if not before or raw[k] != before[k]:
-                value, bit = point.value(raw[k])
-                at.append(point.at)
-                values.append(value)
-                bits.append(bit)
-                news = news or point.looked_at
-        self.scan.take(at, values, bits, now)
-        return news
+        group.raw = raw
+        changed = [(p, a) for p, a, b in zip(group.points, raw, before, strict=True) if a != b]
+        values, bits = zip(*[point.value(number) for point, number in changed], strict=True)
+        self.scan.take([point.at for point, _ in changed], values, bits, now)
+        return any([point.looked_at for point, _ in changed])
 
     def _step(self, now: float) -> None:
         outcome = self.scan.step(now, self.wall + now, True)

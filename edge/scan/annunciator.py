@@ -80,6 +80,8 @@ class Panel:
 
     def due(self, now: float) -> float:
         """When it next shows something else although no alarm changes and nobody presses."""
+        if self._still is not None and not self._still[1] and not self._unacked_p1:
+            return math.inf  # as most of the time: nothing flashes, is tested or was silenced
         states = self._states or set()
         moments = [self._test_until] if now < self._test_until else []
         if self._unacked_p1 and self.silenced:

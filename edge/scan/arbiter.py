@@ -152,12 +152,11 @@ class Arbiter:
         """Hold slot 6 while a minimum time runs or a start must wait."""
         request, c, output = self._image.request, timed.ordinal, timed.output
         request[_MIN_TIME, c] = np.nan
-        column = request[:, c]
-        given = np.flatnonzero(~np.isnan(column))
-        if not len(given):
+        column = request[:, c].tolist()
+        first = next((k for k, asked in enumerate(column) if not math.isnan(asked)), None)
+        if first is None:
             return
-        wanted = bool(column[given[0]] > 0)
-        protected = int(given[0]) < _MIN_TIME
+        wanted, protected = column[first] > 0, first < _MIN_TIME
         if timed.on is None or wanted == timed.on:
             if timed.on is None:
                 timed.on, timed.since = wanted, now

@@ -43,8 +43,9 @@ class Outputs:
         self._field = np.asarray([w.device is not None for w in wires], bool)
         self._deadband: Floats = np.asarray([w.output.deadband for w in wires])
         self._refresh: Floats = np.asarray([w.output.refresh for w in wires])
-        self._refreshed = self._field & np.isfinite(self._refresh)
+        self._refreshes = bool((self._field & np.isfinite(self._refresh)).any())
         self._with_slot = np.asarray([w.priorities for w in wires], bool)
+        self._shown = b""  # what the setpoints' points show
         self._sent: Floats = np.full(count, np.nan)  # what was last handed to the bus
         self._sent_slot: Floats = np.zeros(count)
         self._sent_at: Floats = np.full(count, -np.inf)
@@ -140,9 +141,12 @@ class Outputs:
         self._decided = decided
         self._set_setpoints()
         writes = self._due(now)
-        driven = self._field & ~self.held  # all of them have been sent, or adopted, once
-        refresh = self._sent_at[driven] + self._refresh[driven]
-        self._next_refresh = float(refresh.min(initial=math.inf))
+        if self._refreshes:
+            driven = self._field & ~self.held  # all of them have been sent, or adopted, once
+            refresh = self._sent_at[driven] + self._refresh[driven]
+            self._next_refresh = float(refresh.min(initial=math.inf))
+        else:
+            self._next_refresh = math.inf
         return writes
 
     def returned(self, device: str, now: float) -> None:
@@ -175,9 +179,11 @@ class Outputs:
         self._back = not np.isnan(self._back_at).all()
 
     def _set_setpoints(self) -> None:
-        if not len(self._setpoints):
-            return
         image, values = self._image, self._image.target[self._setpoints]
+        shown = values.tobytes()
+        if shown == self._shown:
+            return
+        self._shown = shown
         image.value[self._setpoints_at] = values
         image.quality[self._setpoints_at] = np.where(np.isnan(values), quality.NEVER, quality.GOOD)
 
@@ -187,7 +193,8 @@ class Outputs:
         change = np.abs(target - self._sent) > self._deadband
         change |= np.isnan(target) != np.isnan(self._sent)
         change |= self._with_slot & (image.owner != self._sent_slot)
-        change |= now - self._sent_at >= self._refresh
+        if self._refreshes:
+            change |= now - self._sent_at >= self._refresh
         # What a correction asks for is written even if it is the same: a command sent again.
         corrected = image.owner == Slot.CORRECT
         change |= corrected & ~self._corrected
