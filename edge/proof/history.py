@@ -38,8 +38,9 @@ class History:
         self.mean: list[Floats] = []
         self.high: list[Floats] = []
         self._at = np.asarray([index[point.id] for point in points], np.intp)
-        self._rows = np.empty((64, len(points)))
-        self._bits = np.empty((64, len(points)), np.uint16)
+        # All points of the site: what stands together is copied ten times as fast.
+        self._rows = np.empty((64, len(index)))
+        self._bits = np.empty((64, len(index)), np.uint16)
         self._times: list[float] = []
 
     def look(self, now: float, image: ProcessImage) -> None:
@@ -52,8 +53,8 @@ class History:
         if k == len(self._rows):
             self._rows = np.concatenate([self._rows, np.empty_like(self._rows)])
             self._bits = np.concatenate([self._bits, np.empty_like(self._bits)])
-        np.take(image.value, self._at, out=self._rows[k], mode="clip")
-        np.take(image.quality, self._at, out=self._bits[k], mode="clip")
+        self._rows[k] = image.value[: image.points]
+        self._bits[k] = image.quality[: image.points]
         self._times.append(now)
 
     def end(self, now: float) -> None:
@@ -64,7 +65,7 @@ class History:
     def now(self) -> Floats:
         """The values of the latest step, NaN for bad ones."""
         k = len(self._times) - 1
-        return np.where(self._bits[k] & quality.BAD, np.nan, self._rows[k])
+        return np.where(self._bits[k] & quality.BAD, np.nan, self._rows[k])[self._at]
 
     def of(self, point: str) -> tuple[Floats, Floats, Floats]:
         """Least, mean and greatest value of a point, bucket by bucket."""
@@ -74,7 +75,7 @@ class History:
 
     def _close(self, until: float) -> None:
         k, times = len(self._times), np.asarray([*self._times, until])
-        rows = np.where(self._bits[:k] & quality.BAD, np.nan, self._rows[:k])
+        rows = np.where(self._bits[:k] & quality.BAD, np.nan, self._rows[:k])[:, self._at]
         seen = ~np.isnan(rows)
         some = seen.any(axis=0)
         spans = np.diff(times)[:, None] * seen

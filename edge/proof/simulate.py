@@ -13,7 +13,8 @@ import heapq
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import floor, inf, isnan
-from operator import itemgetter
+from itertools import compress
+from operator import itemgetter, ne
 from typing import Final
 
 import numpy as np
@@ -29,6 +30,8 @@ from edge.scan.cycle import Outcome, Run, Scan
 from edge.site.site import Point, Site
 
 EARLY: Final = 1e-6  # of a step or a period: rounding
+GOOD: Final = quality.SIMULATED
+BEYOND, BROKEN = GOOD | quality.RANGE, GOOD | quality.SENSOR
 
 After = Callable[[float, Outcome], None]
 
@@ -38,17 +41,11 @@ class _Seen:
     """One point of a group: where its value goes, and how it becomes one."""
 
     at: int
-    cell: Cell
+    scale: float
+    offset: float
     low: float
     high: float
     looked_at: bool  # in every scan
-
-    def value(self, raw: float) -> tuple[float, int]:
-        """What the model shows, in the point's unit, and its quality."""
-        value = raw * self.cell.scale + self.cell.offset
-        if self.low <= value <= self.high:
-            return value, quality.SIMULATED
-        return value, quality.SIMULATED | (quality.SENSOR if isnan(value) else quality.RANGE)
 
 
 @dataclass(slots=True, eq=False)
@@ -171,7 +168,7 @@ class Simulation:
         cells = [self.field.cells[point.id] for point in points]
         places = [self.scan.index[point.id] for point in points]
         seen = [
-            _Seen(at, cell, point.low, point.high, at in self._pace.looked_at)
+            _Seen(at, cell.scale, cell.offset, point.low, point.high, at in self._pace.looked_at)
             for point, cell, at in zip(points, cells, places, strict=True)
         ]
         return _Group(
@@ -183,9 +180,10 @@ class Simulation:
     def _go(self, until: float) -> None:
         """On to the next moment: what is done to the equipment, what is read, perhaps a scan."""
         acts, due, again = self._acts, self._due, self._again
-        moment = min(self._next_scan, until, due[0][0] if due else inf)
-        if acts or again:
-            moment = min(moment, *(heap[0][0] for heap in (acts, again) if heap))
+        moment = min(self._next_scan, until)
+        for heap in (due, acts, again):
+            if heap and heap[0][0] < moment:
+                moment = heap[0][0]
         self.now = moment
         self.field.rig.advance_to(moment)
         while acts and acts[0][0] <= moment:
@@ -214,11 +212,17 @@ class Simulation:
         group.shown = shown
         if raw == before:
             return False
-        group.raw = raw
-        changed = [(p, a) for p, a, b in zip(group.points, raw, before, strict=True) if a != b]
-        values, bits = zip(*[point.value(number) for point, number in changed], strict=True)
-        self.scan.take([point.at for point, _ in changed], values, bits, now)
-        return any([point.looked_at for point, _ in changed])
+        group.raw, news = raw, False
+        at, values, bits = [], [], []
+        for point, number in compress(zip(group.points, raw), map(ne, raw, before)):
+            value = number * point.scale + point.offset
+            good = point.low <= value <= point.high
+            at.append(point.at)
+            values.append(value)
+            bits.append(GOOD if good else BROKEN if isnan(value) else BEYOND)
+            news |= point.looked_at
+        self.scan.take(at, values, bits, now)
+        return news
 
     def _step(self, now: float) -> None:
         outcome = self.scan.step(now, self.wall + now, True)

@@ -120,6 +120,7 @@ class Scan:
         self._next_age = -math.inf
         self.cold_for, self._cold_until = 0.0, math.nan
         self._agenda_until = [-math.inf] * len(programs.agendas)
+        self._next_agenda = -math.inf
         self._last_wall = -math.inf
         self._control_ok = True
         self._protect_ok = True
@@ -208,9 +209,10 @@ class Scan:
         a rule has: those have periods and timers of their own."""
         if self.outputs.holding or self._asks or self._resets or self.waiting:
             return now
-        agenda = min(self._agenda_until, default=math.inf)
-        panel = min([panel.due(now) for panel in self.panels], default=math.inf)
-        return min(self.arbiter.due, self.outputs.due, self.alarms.due, panel, now + agenda - wall)
+        return min(
+            self.arbiter.due, self.outputs.due, self.alarms.due, now + self._next_agenda - wall,
+            *[panel.due(now) for panel in self.panels],
+        )  # fmt: skip
 
     def step(self, now: float, wall: float, trusted: bool) -> Outcome:
         """Decide everything at site time `now`, wall time `wall`."""
@@ -255,6 +257,8 @@ class Scan:
     def _agendas(self, wall: float, trusted: bool) -> None:
         image, back = self.image, wall < self._last_wall
         self._last_wall = wall
+        if trusted and not back and wall < self._next_agenda:
+            return
         for k, cell in enumerate(self.programs.agendas):
             if not trusted:
                 image.quality[cell.index] = quality.NEVER
@@ -263,6 +267,7 @@ class Scan:
                 agenda = cell.at(wall)
                 image.value[cell.index], self._agenda_until[k] = agenda.value, agenda.until
                 image.quality[cell.index] = quality.GOOD
+        self._next_agenda = min(self._agenda_until, default=math.inf)
 
     def _programs(self, now: float) -> None:
         image = self.image

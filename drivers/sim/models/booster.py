@@ -133,7 +133,8 @@ class Booster:
         self.pressure = max(0.0, self.pressure + stored / 3600 / self.compliance * dt)
         self.suction = self.mains - self.mains_loss * delivered * delivered
         level = 0.1 if "tank_low" in self.active else TANK_LEVEL
-        self.tank = approach(self.tank, level, TANK_RAMP * dt)
+        if self.tank != level:
+            self.tank = approach(self.tank, level, TANK_RAMP * dt)
 
     def drawn(self) -> float:
         """What the consumers take at the present pressure, m³/h."""

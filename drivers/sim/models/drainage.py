@@ -74,6 +74,8 @@ class Sump:
             self.shown = self.level
 
     def _down(self, i: int) -> bool:
+        if not self.active:
+            return False
         return any(f"{fault}:{i}" in self.active for fault in ("pump_dead", "pump_trip", "hoa_off"))
 
     def readings(self) -> dict[str, float]:
