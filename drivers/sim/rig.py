@@ -76,12 +76,12 @@ class Rig:
         for _ in range(floor((now - self._origin) / self._length + 1e-6) - self._ticks):
             self._tick()
 
-    def moves(self, model: str) -> float:
-        """Seconds between two moments at which a model may show something else by itself; they
-        are counted from the first call of `advance_to`."""
+    def moves(self, model: str, variables: Collection[str]) -> float:
+        """Seconds between two moments at which a model may show something else there by itself;
+        they are counted from the first call of `advance_to`."""
         if self._origin is None:
             self._arrange()
-        if model in self._noisy:
+        if model in self._noisy and not self.models[model].noise.keys().isdisjoint(variables):
             return self._length
         return min(pace.dt for pace in self._paces if model in pace.stale)
 
@@ -141,9 +141,8 @@ class Rig:
         if self.noise:
             ticks = self._ticks * STRIDE
             for variable, deviation, first in self._chance(model):
-                # Meters do not show less than nothing.
-                error = deviation * NORMAL[(first + ticks) % len(NORMAL)]
-                seen[variable] = max(seen[variable] + error, 0.0)
+                value = seen[variable] + deviation * NORMAL[(first + ticks) % len(NORMAL)]
+                seen[variable] = 0.0 if value < 0.0 else value  # meters show no less than nothing
         if self._sensors[model]:
             seen.update(self._sensors[model])
         return seen

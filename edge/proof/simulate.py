@@ -171,9 +171,10 @@ class Simulation:
             _Seen(at, cell.scale, cell.offset, point.low, point.high, at in self._pace.looked_at)
             for point, cell, at in zip(points, cells, places, strict=True)
         ]
+        variables = [cell.variable for cell in cells]
         return _Group(
-            model, period, self.field.rig.moves(model) if model else inf, seen,
-            _taker([cell.variable for cell in cells]) if model else _holder(cells), places,
+            model, period, self.field.rig.moves(model, variables) if model else inf, seen,
+            _taker(variables) if model else _holder(cells), places,
             (None,) * len(cells),
         )  # fmt: skip
 

@@ -45,7 +45,8 @@ class Pump:
 
     def power_at(self, s: float, rated: float = PUMP_RATED) -> float:
         """The same with its present flow at a speed of 0-1."""
-        return rated * s**3 * (0.5 + 0.5 * min(1.0, self.flow / (15 * s)))
+        load = self.flow / (15 * s)
+        return rated * s**3 * (0.5 + 0.5 * (load if load < 1.0 else 1.0))
 
 
 class Booster:
