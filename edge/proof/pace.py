@@ -37,10 +37,10 @@ class Pace:
 
     def __init__(self, scan: Scan, site: Site) -> None:
         self._scan, self._image = scan, scan.image
-        self._shortest = site.scan_max
+        self._shortest: float = site.scan_max
         programs = scan.programs
         periods = [e for p in programs for e in p.timing[:, EVERY].tolist() if e > 0]
-        self._quiet = max(self._shortest, min(QUIET, *periods, QUIET))
+        self._quiet: float = max(self._shortest, min(QUIET, *periods, QUIET))
         polled = {scan.index[name] for b in site.buses for poll in b.polls for name in poll.points}
         read = {program.name: set(_immediate(program)) for program in programs}
         buttons = {at for panel in scan.panels for at in panel.inputs}

@@ -12,8 +12,8 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from math import floor, inf, isnan
 from itertools import compress
+from math import floor, inf, isnan
 from operator import itemgetter, ne
 from typing import Final
 
@@ -215,7 +215,7 @@ class Simulation:
             return False
         group.raw, news = raw, False
         at, values, bits = [], [], []
-        for point, number in compress(zip(group.points, raw), map(ne, raw, before)):
+        for point, number in compress(zip(group.points, raw, strict=True), map(ne, raw, before)):
             value = number * point.scale + point.offset
             good = point.low <= value <= point.high
             at.append(point.at)

@@ -143,7 +143,7 @@ class Scan:
         """Points anywhere, at once; for whoever makes the steps himself, between two of them."""
         value, quality, stamp = self._buffers
         for k, number, bit in zip(at, values, bits, strict=True):
-            value[k], quality[k], stamp[k] = number, bit, now
+            value[k], quality[k], stamp[k] = number, bit, now  # type: ignore[call-overload] # floats
 
     def again(self, at: NDArray[np.intp], now: float) -> None:
         """The same for points that show what they showed: they are as new as this."""

@@ -102,8 +102,8 @@ class Booster:
         self.switches = frozenset(f"p{i}_run" for i in range(1, pumps + 1))
         shown = ("running", "speed", "power", "hours", "fault", "auto")
         self._names = [tuple(f"p{i}_{name}" for name in shown) for i in range(1, pumps + 1)]
-        contacts = [(name, at) for names in self._names for name, at in zip(names[4:], (0.0, 1.0))]
-        self._at_rest = dict(contacts)
+        self._at_rest = {names[4]: 0.0 for names in self._names}
+        self._at_rest |= {names[5]: 1.0 for names in self._names}
         self._commanded = [(f"p{i}_run", f"p{i}_reference") for i in range(1, pumps + 1)]
         self.faults = numbered(("pump_trip", "no_run_feedback", "hoa_hand"), pumps) | {"tank_low"}
 
