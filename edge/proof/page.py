@@ -59,6 +59,7 @@ def _page(trial: Trial, language: Language) -> Iterator[str]:
     yield f'<p class="note">{escape(say(ESTIMATED))}</p>'
     yield from _happened(trial, language)
     yield from _energy(trial, language)
+    yield from _days(trial, language)
     yield from _charts(trial, language)
     yield from _starts(trial, language)
     yield from _alarms(trial, language)
@@ -106,6 +107,26 @@ def _energy(trial: Trial, language: Language) -> Iterator[str]:
         cells = [[e.rule, f"{e.used:.3f}", f"{e.saving:.1f} %", e.source.of(language)]
                  for e in estimates]  # fmt: skip
         yield _table(TOLD, (RULE, PLAIN_USED, SAVED_ON, SOURCE), cells, language)
+
+
+def _days(trial: Trial, language: Language) -> Iterator[str]:
+    """A row per day, when there are several: energies, what was saved, starts, alarms."""
+    if len(trial.days) < 2:
+        return
+    say, models = _in(language), [e.model for e in trial.days[0].energies]
+    named = [b for b in BASELINES if any(b in e.baselines for e in trial.days[0].energies)]
+    heads = [DATE, *(Text(f"{m} kWh", f"{m} kWh") for m in models)]
+    heads += [Text(f"节电: {BASELINES[b].zh}", f"saved: {BASELINES[b].en}") for b in named]
+    rows = []
+    for day in trial.days:
+        sums = [(together(day.energies, b), b) for b in named]
+        rows.append([
+            f"{day.began:%m-%d} {say(WEEKDAYS[day.began.weekday()])}",
+            *(f"{e.used:.2f}" for e in day.energies),
+            *(f"{saving(whole, b):.1f} %" if whole.baselines[b] else "–" for whole, b in sums),
+            f"{sum(day.starts.values())}", f"{day.raised}",
+        ])  # fmt: skip
+    yield _table(DAILY, [*heads, COUNT, ALARMS], rows, language)
 
 
 def together(energies: Sequence[Energy], baseline: str) -> Energy:
@@ -302,6 +323,11 @@ TOLD = Text("控制器自己报告的照明用电", "What the controller itself 
 RULE, PLAIN_USED = Text("规则", "rule"), Text("用电 kWh", "used, kWh")
 SAVED_ON = Text("节电 (相对全天 100 % 常亮)", "saved against always on at 100 %")
 SOURCE = Text("来源", "source")
+DAILY, DATE = Text("逐日", "Day by day"), Text("日期", "date")
+WEEKDAYS = (
+    Text("周一", "Mon"), Text("周二", "Tue"), Text("周三", "Wed"), Text("周四", "Thu"),
+    Text("周五", "Fri"), Text("周六", "Sat"), Text("周日", "Sun"),
+)  # fmt: skip
 RUNNING, SETPOINT = Text("运行", "Running"), Text("设定值", "setpoint")
 STARTS, OUTPUT = Text("启动次数与运行时间", "Starts and running hours"), Text("输出", "output")
 COUNT, PER_HOUR = Text("启动次数", "starts"), Text("每小时平均", "per hour")
