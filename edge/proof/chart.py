@@ -51,8 +51,8 @@ def lines(title: str, series: Sequence[Line], marks: Sequence[Mark]) -> str:
     drawn, legend = [], []
     colour = 0
     for line in thin:
-        colour = colour if line.wanted else colour + 1
-        style = f"c{(colour - 1) % COLOURS}" if colour else "c0"
+        style = "cw" if line.wanted else f"c{colour % COLOURS}"
+        colour += not line.wanted
         drawn.append(_drawn(line, style, floor, ceiling))
         swatch = "dash" if line.wanted else "line"
         legend.append(f'<span class="{style}"><i class="{swatch}"></i>{escape(line.name)}</span>')
