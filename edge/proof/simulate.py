@@ -182,9 +182,10 @@ class Simulation:
         """On to the next moment: what is done to the equipment, what is read, perhaps a scan."""
         acts, due, again = self._acts, self._due, self._again
         moment = min(self._next_scan, until)
-        for heap in (due, acts, again):
-            if heap and heap[0][0] < moment:
-                moment = heap[0][0]
+        if due and due[0][0] < moment:
+            moment = due[0][0]
+        if acts or again:
+            moment = min(moment, *(heap[0][0] for heap in (acts, again) if heap))
         self.now = moment
         self.field.rig.advance_to(moment)
         while acts and acts[0][0] <= moment:

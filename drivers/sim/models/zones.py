@@ -112,7 +112,8 @@ class ZoneNetwork:
             else:
                 self._travel(i, valve, dt)
                 cd += self.burst if f"burst:{i}" in self.active else 0.0
-            kv = self.kv(valve.plug / 100)
+            opening = valve.plug / 100
+            kv = self.kv(opening) if self.rangeability else self.kvs * opening
             passed = 10 * kv * kv  # as `settled_pressure`, without a call
             zone.pressure = passed * header / (cd * cd + passed)
             zone.flow = cd * sqrt(zone.pressure)
