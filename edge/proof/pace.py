@@ -63,11 +63,15 @@ class Pace:
         if timed != self._timed:
             self._recent = now + RECENT
         self._seen, self._timed = seen, timed
-        soon = now + self._shortest
+        soon = _next(now, self._shortest)
         if changed or now < self._recent:
             return soon
-        grid = (math.floor(now / self._quiet + 1e-6) + 1) * self._quiet
-        return min(grid, max(soon, self._scan.due(now, wall)))
+        return min(_next(now, self._quiet), max(soon, self._scan.due(now, wall)))
+
+
+def _next(now: float, every: float) -> float:
+    """The first multiple after `now`: sums of steps would drift."""
+    return (math.floor(now / every + 1e-6) + 1) * every
 
 
 def _immediate(program: Program) -> Iterator[int]:
