@@ -59,7 +59,7 @@ class Arbiter:
 
     @property
     def due(self) -> float:
-        """When a step has something to decide although nobody asks for anything else from now on."""
+        """When a step has something to decide although nobody asks for anything else."""
         if self._image.request.tobytes() != self._asked:
             return -math.inf  # a panel has, since the last one
         ramp = math.inf if self._settled else self._next_ramp

@@ -32,8 +32,12 @@ devices:
 rules:
   fan: {block: delay, input: panel.gate, output: panel.fan}
 alarms:
-  door: {when: panel.door == 1, for: 2s, priority: P1, text: {zh: 门, en: door}, checks: {zh: [看], en: [look]}}
-  late: {when: panel.door == 1, for: 33.4s, priority: P4, text: {zh: 门, en: door}, checks: {zh: [看], en: [look]}}
+  door:
+    {when: panel.door == 1, for: 2s, priority: P1, text: {zh: 门, en: door},
+     checks: {zh: [看], en: [look]}}
+  late:
+    {when: panel.door == 1, for: 33.4s, priority: P4, text: {zh: 门, en: door},
+     checks: {zh: [看], en: [look]}}
 annunciators:
   wall: {beacon: panel.beacon, acknowledge: panel.ack}
 """
@@ -74,7 +78,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "site.yaml"
 
 
-def test_a_short_timer_ends_as_soon_as_in_the_field_and_a_long_one_soon_after(path: Path) -> None:
+def test_short_timers_end_as_in_the_field_and_long_ones_soon_after(path: Path) -> None:
     """The door is seen open at the next poll; its alarm follows 2 s later, that of 33.4 s at most
     half a second late."""
     ran = Ran(path, (1, 10.03, 60.0), lasts=50.0)
