@@ -74,7 +74,7 @@ def _span(trial: Trial, language: Language) -> str:
     return SPAN.format(
         first=first, last=last, zone=trial.site.timezone,
         noise=f"{trial.rig.noise:g}", seed=trial.rig.seed,
-        width=f"{trial.history.width / 60:g}",
+        width=f"{trial.history.width * chart.together(trial.history.buckets) / 60:g}",
     ).of(language)  # fmt: skip
 
 
