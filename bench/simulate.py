@@ -1,6 +1,7 @@
 """A day of the residential site against its simulated equipment: what a person waits for.
 
-All of `edge simulate --out`: reading the site, the run, samples, report; not compiling the kernel.
+All of `edge simulate --out`: reading the site, the run with every poll at its shipped period and
+equipment that moves as often, samples, report; not compiling the kernel.
 Beside it the same day with the noise of real sensors: then nothing ever shows the same again.
 """
 

@@ -153,14 +153,16 @@ class PlantFile:
     def _couple(
         self, models: Mapping[str, Equipment], target: str, source: str
     ) -> Callable[[], None] | None:
-        loc = ("connect", target)
+        loc, there, here = ("connect", target), target.partition(".")[2], source.partition(".")[2]
         try:
-            put = writer(_model(models, target), target.partition(".")[2])
-            get = reader(_model(models, source), source.partition(".")[2])
+            to, of = _model(models, target), _model(models, source)
+            put, get = writer(to, there), reader(of, here)
         except Refusal as refusal:
             self._tell(loc, refusal)
             return None
-        return lambda: put(get())
+        if there in to.commands or here not in _numbers(of):
+            return lambda: put(get())
+        return lambda: setattr(to, there, float(getattr(of, here)))  # the same without two calls
 
     def cells(self, rig: Rig, places: Mapping[str, Mapping[str, Place]]) -> dict[str, Cell]:
         """The cells behind the points of a site, given by device and by the point's name in it."""

@@ -9,25 +9,38 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from math import floor, nan
+from dataclasses import dataclass
+from math import floor, gcd, inf, nan
 
 from drivers.sim.models.model import Model
 
 SENSOR_FAULTS = ("sensor_jump", "sensor_bad", "sensor_frozen")
+LONGEST = 0.5  # s: a step that is left out at most, whoever looks; Euler needs it
 JUMP = 0.25  # a jumped sensor stays at this part of what it last saw
 _DICE = random.Random(1)
 NORMAL = tuple(_DICE.gauss(0.0, 1.0) for _ in range(4096))  # noise: drawn once, walked through
 STRIDE = 1597  # odd, so that a walk comes to each of them before it repeats
 
 
-class Rig:
-    """Models by name, advanced together in ticks of the shortest step; equal calls, equal values.
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """Models that step together, `every` so many ticks, by `dt`. `stale` shows something else
+    afterwards: they and what they are coupled to."""
 
-    The step of every model is a whole number of ticks.
+    every: int
+    dt: float
+    steps: tuple[Callable[[float], None], ...]
+    stale: tuple[str, ...]
+
+
+class Rig:
+    """Models by name, advanced together in ticks; equal calls, equal values.
+
     `couplings` run after each tick and carry one model's results to another; `coupled` says by
     target of which (all of all unless given). `noise` scales the sensors' standard deviations: 0
-    for none, 1 for realistic. No model takes steps that are shorter
-    than `shortest`; it, `noise` and `seed` may be set until the first step.
+    for none, 1 for realistic. `looks` says by model every how many seconds somebody looks at it;
+    then it steps as often, or as often as what it is coupled to needs, if its own step is shorter.
+    Without `looks` all take their own steps. It, `noise` and `seed` may be set until the first.
     """
 
     def __init__(
@@ -45,13 +58,13 @@ class Rig:
         self._coupled = everything if coupled is None else coupled
         self.noise = noise
         self.seed = seed
-        self.shortest = 0.0  # s
+        self.looks: Mapping[str, float] = {}
         self._ticks = 0
         self._origin: float | None = None
         self._length = 0.0  # s, of a tick
-        self._steps: list[tuple[int, float, str, Model]] = []  # each this many ticks, by dt
+        self._paces: list[_Pace] = []
+        self._noisy: tuple[str, ...] = ()  # models that show something else after every tick
         self._sensors: dict[str, dict[str, float]] = {name: {} for name in models}
-        self._noisy: list[str] = []  # models that show something else after every tick
         self._chances: dict[str, list[tuple[str, float, int]]] = {}
         self._shown: dict[str, dict[str, float]] = {}  # readings of this tick, by model
 
@@ -59,29 +72,59 @@ class Rig:
         """Step everything up to `now` in seconds; the first call only says when time began."""
         if self._origin is None:
             self._origin = now
-            steps = [(max(m.dt, self.shortest), name, m) for name, m in self.models.items()]
-            self._noisy = [name for name, m in self.models.items() if self.noise and m.noise]
-            self._length = min((dt for dt, _, _ in steps), default=1.0)
-            self._steps = [(round(dt / self._length), dt, name, m) for dt, name, m in steps]
+            self._arrange()
         for _ in range(floor((now - self._origin) / self._length + 1e-6) - self._ticks):
             self._tick()
 
+    def moves(self, model: str, variables: Collection[str]) -> float:
+        """Seconds between two moments at which a model may show something else there by itself;
+        they are counted from the first call of `advance_to`."""
+        if self._origin is None:
+            self._arrange()
+        if model in self._noisy and not self.models[model].noise.keys().isdisjoint(variables):
+            return self._length
+        return min(pace.dt for pace in self._paces if model in pace.stale)
+
+    def _arrange(self) -> None:
+        """Put the models into paces. Steps are whole milliseconds."""
+        steps = {name: max(1, round(1000 * self._dt(name))) for name in self.models}
+        tick = gcd(*steps.values()) or 1000
+        self._length = tick / 1000
+        self._noisy = tuple(name for name, m in self.models.items() if self.noise and m.noise)
+        self._paces = []
+        for step in sorted(set(steps.values())):
+            mine = [name for name, own in steps.items() if own == step]
+            stale = dict.fromkeys(name for own in mine for name in self._reached(own))
+            moving = tuple(self.models[name].step for name in mine)
+            self._paces.append(_Pace(step // tick, step / 1000, moving, tuple(stale)))
+
+    def _dt(self, name: str) -> float:
+        own = self.models[name].dt
+        if not self.looks:
+            return own
+        return max(own, min(LONGEST, *(self.looks.get(n, inf) for n in self._reached(name))))
+
+    def _reached(self, name: str) -> list[str]:
+        """The model and all to which its results are carried, however indirectly."""
+        found = [name]
+        for reached in found:
+            found += [target for target, sources in self._coupled.items()
+                      if reached in sources and target not in found]  # fmt: skip
+        return found
+
     def _tick(self) -> None:
         self._ticks += 1
-        shown, stepped = self._shown, set()
+        shown = self._shown
         for name in self._noisy:
             shown.pop(name, None)
-        for every, dt, name, model in self._steps:
-            if self._ticks % every == 0:
-                model.step(dt)
-                shown.pop(name, None)
-                stepped.add(name)
+        for pace in self._paces:
+            if self._ticks % pace.every == 0:
+                for step in pace.steps:
+                    step(pace.dt)
+                for name in pace.stale:
+                    shown.pop(name, None)
         for couple in self._couplings:
             couple()
-        for name, sources in self._coupled.items():
-            if not stepped.isdisjoint(sources):
-                shown.pop(name, None)
-                stepped.add(name)
 
     def read(self, model: str, variable: str) -> float:
         """What the sensor of `variable` shows now, NaN when it is bad. KeyError: no such one."""
@@ -98,9 +141,8 @@ class Rig:
         if self.noise:
             ticks = self._ticks * STRIDE
             for variable, deviation, first in self._chance(model):
-                # Meters do not show less than nothing.
-                error = deviation * NORMAL[(first + ticks) % len(NORMAL)]
-                seen[variable] = max(seen[variable] + error, 0.0)
+                value = seen[variable] + deviation * NORMAL[(first + ticks) % len(NORMAL)]
+                seen[variable] = 0.0 if value < 0.0 else value  # meters show no less than nothing
         if self._sensors[model]:
             seen.update(self._sensors[model])
         return seen

@@ -213,6 +213,11 @@ def summary(trial: Trial, took: float) -> dict[str, Any]:
             for id, s in trial.switched.items()
         },
         "alarms": {alarm: n for alarm, n in trial.alarms.raised.items() if n},
+        "days": [
+            {"date": f"{day.began:%Y-%m-%d}", "energy": {e.model: e.used for e in day.energies},
+             "starts": {id: n for id, n in day.starts.items() if n}, "alarms": day.raised}
+            for day in trial.days
+        ],
     }  # fmt: skip
 
 

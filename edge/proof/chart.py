@@ -51,8 +51,8 @@ def lines(title: str, series: Sequence[Line], marks: Sequence[Mark]) -> str:
     drawn, legend = [], []
     colour = 0
     for line in thin:
-        colour = colour if line.wanted else colour + 1
-        style = f"c{(colour - 1) % COLOURS}" if colour else "c0"
+        style = "cw" if line.wanted else f"c{colour % COLOURS}"
+        colour += not line.wanted
         drawn.append(_drawn(line, style, floor, ceiling))
         swatch = "dash" if line.wanted else "line"
         legend.append(f'<span class="{style}"><i class="{swatch}"></i>{escape(line.name)}</span>')
@@ -169,8 +169,13 @@ def _thinned(line: Line) -> Line:
     )  # fmt: skip
 
 
+def together(buckets: int) -> int:
+    """How many of so many buckets are drawn as one."""
+    return max(1, -(-buckets // COLUMNS))
+
+
 def _grouped(values: Floats, reduce: np.ufunc) -> Floats:
-    size = -(-len(values) // COLUMNS)
+    size = together(len(values))
     if size <= 1:
         return values
     found: Floats = reduce.reduceat(values, np.arange(0, len(values), size))
@@ -178,7 +183,7 @@ def _grouped(values: Floats, reduce: np.ufunc) -> Floats:
 
 
 def _means(values: Floats) -> Floats:
-    size = -(-len(values) // COLUMNS)
+    size = together(len(values))
     if size <= 1:
         return values
     starts = np.arange(0, len(values), size)

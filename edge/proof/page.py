@@ -34,6 +34,7 @@ QUANTITIES: Final[dict[str, Text]] = {
     "%rh": Text("相对湿度", "Relative humidity"), "ppm": Text("二氧化碳", "CO₂"),
     "Hz": Text("频率", "Frequency"), "A": Text("电流", "Current"), "V": Text("电压", "Voltage"),
 }  # fmt: skip
+BROKEN_FROM: Final = 16  # letters
 COUNTERS: Final = ("kWh", "m³", "h")  # what only grows says nothing on a chart
 
 
@@ -59,6 +60,7 @@ def _page(trial: Trial, language: Language) -> Iterator[str]:
     yield f'<p class="note">{escape(say(ESTIMATED))}</p>'
     yield from _happened(trial, language)
     yield from _energy(trial, language)
+    yield from _days(trial, language)
     yield from _charts(trial, language)
     yield from _starts(trial, language)
     yield from _alarms(trial, language)
@@ -72,7 +74,7 @@ def _span(trial: Trial, language: Language) -> str:
     return SPAN.format(
         first=first, last=last, zone=trial.site.timezone,
         noise=f"{trial.rig.noise:g}", seed=trial.rig.seed,
-        width=f"{trial.history.width / 60:g}",
+        width=f"{trial.history.width * chart.together(trial.history.buckets) / 60:g}",
     ).of(language)  # fmt: skip
 
 
@@ -91,21 +93,39 @@ def _when(trial: Trial, fault: Fault) -> str:
 
 
 def _energy(trial: Trial, language: Language) -> Iterator[str]:
-    say, energies = _in(language), trial.energies()
-    named = [b for b in BASELINES if any(b in e.baselines for e in energies)]
-    if energies:
-        rows = [energy_row(e.model, e, named) for e in energies]
-        rows += [  # each of those that know the baseline
-            energy_row(f"{say(SUM)}: {say(BASELINES[b])}", together(energies, b), [b], named)
-            for b in named
-        ]
-        heads = [WHAT, USED, *(c for b in named for c in (BASELINES[b], SAVED))]
-        yield _table(ENERGY, heads, rows, language)
-        yield f'<p class="small">{escape(say(NAMED))}</p>'
+    energies = trial.energies()
+    rows = [row for e in energies for row in _energy_rows(e.model, e, language)]
+    for name in BASELINES:
+        whole = together(energies, name)
+        if whole.baselines[name]:
+            rows += _energy_rows(SUM.of(language), whole, language)
+    if rows:
+        yield _table(ENERGY, (WHAT, USED, AGAINST, BASELINE, SAVED), rows, language)
+        yield f'<p class="small">{escape(NAMED.of(language))}</p>'
     if estimates := trial.estimates():
         cells = [[e.rule, f"{e.used:.3f}", f"{e.saving:.1f} %", e.source.of(language)]
                  for e in estimates]  # fmt: skip
         yield _table(TOLD, (RULE, PLAIN_USED, SAVED_ON, SOURCE), cells, language)
+
+
+def _days(trial: Trial, language: Language) -> Iterator[str]:
+    """A row per day, when there are several: energies, what was saved, starts, alarms."""
+    if len(trial.days) < 2:
+        return
+    say, models = _in(language), [e.model for e in trial.days[0].energies]
+    named = [b for b in BASELINES if any(b in e.baselines for e in trial.days[0].energies)]
+    heads = [DATE, *(Text(f"{m} kWh", f"{m} kWh") for m in models)]
+    heads += [Text(f"节电: {BASELINES[b].zh}", f"saved: {BASELINES[b].en}") for b in named]
+    rows = []
+    for day in trial.days:
+        sums = [(together(day.energies, b), b) for b in named]
+        rows.append([
+            f"{day.began:%m-%d} {say(WEEKDAYS[day.began.weekday()])}",
+            *(f"{e.used:.2f}" for e in day.energies),
+            *(f"{saving(whole, b):.1f} %" if whole.baselines[b] else "–" for whole, b in sums),
+            f"{sum(day.starts.values())}", f"{day.raised}",
+        ])  # fmt: skip
+    yield _table(DAILY, [*heads, COUNT, RAISED], rows, language)
 
 
 def together(energies: Sequence[Energy], baseline: str) -> Energy:
@@ -115,15 +135,15 @@ def together(energies: Sequence[Energy], baseline: str) -> Energy:
     return Energy("", sum(e.used for e in known), whole)
 
 
-def energy_row(
-    name: str, energy: Energy, baselines: Sequence[str], all_of: Sequence[str] | None = None
-) -> list[str]:
-    """Used, and for each baseline that energy and what was saved of it."""
-    cells = [name, f"{energy.used:.3f}"]
-    for baseline in all_of or baselines:
-        known = energy.baselines.get(baseline) if baseline in baselines else None
-        cells += ["", ""] if not known else [f"{known:.3f}", f"{saving(energy, baseline):.1f} %"]
-    return cells
+def _energy_rows(name: str, energy: Energy, language: Language) -> Iterator[list[str]]:
+    """One for each baseline that it knows, else one."""
+    first = [name, f"{energy.used:.3f}"]
+    for baseline, kwh in energy.baselines.items():
+        percent = f"{saving(energy, baseline):.1f} %" if kwh else "–"
+        yield [*first, BASELINES[baseline].of(language), f"{kwh:.3f}", percent]
+        first = ["", ""]
+    if not energy.baselines:
+        yield [*first, "", "", ""]
 
 
 def saving(energy: Energy, baseline: str) -> float:
@@ -138,7 +158,8 @@ def _charts(trial: Trial, language: Language) -> Iterator[str]:
     marks = _marks(trial)
     for unit in dict.fromkeys(p.unit for p in trial.history.points):
         if unit and unit not in COUNTERS:
-            shown = [p for p in trial.history.points if p.unit == unit and _charted(p, trial)]
+            points = [p for p in trial.history.points if p.unit == unit and _charted(p, trial)]
+            shown = [p for p in points if trial.history.of(p.id)[2].any()]
             groups = _together(trial, shown)
             for k, group in enumerate(groups):
                 title = QUANTITIES.get(unit, Text("", "")).of(language)
@@ -146,7 +167,11 @@ def _charts(trial: Trial, language: Language) -> Iterator[str]:
                 series = [_line(trial, p.id, p.name.of(language)) for p in group]
                 series += _wanted(trial, group, language)
                 yield chart.lines(f"{title} {unit}{number}".strip(), series, marks)
-    rows = [(s.point.name.of(language), trial.history.of(p)[1]) for p, s in trial.switched.items()]
+            if still := [p.name.of(language) for p in points if p not in shown]:
+                said = ALWAYS_0.format(unit=unit, names=LISTED.of(language).join(still))
+                yield f'<p class="small">{escape(said.of(language))}</p>'
+    rows = [(s.point.name.of(language), trial.history.of(p)[1])
+            for p, s in trial.switched.items() if s.used]  # fmt: skip
     if rows:
         yield chart.strips(RUNNING.of(language), rows, marks)
 
@@ -210,17 +235,19 @@ def _number(value: object, unit: str) -> float | None:
 
 
 def _marks(trial: Trial) -> list[Mark]:
-    """About five round times of the day, or days."""
+    """About five round times of the day, or days; of several days each midnight is its date."""
     hours = trial.lasts / 3600
     step = next((s for s in (0.25, 0.5, 1, 2, 3, 6, 12, 24, 48, 120, 168) if hours / s <= 5.5),
                 max(24.0, 24.0 * math.ceil(hours / 24 / 5)))  # fmt: skip
-    form = "%H:%M" if step < 24 else "%m-%d"
+    whole = hours > 24
     first = trial.local(0.0)
     midnight = first.replace(hour=0, minute=0, second=0)
     marks, k = [], math.ceil((first - midnight) / timedelta(hours=step) - 1e-9)
     while (at := _since(midnight + timedelta(hours=k * step), first)) <= trial.lasts + 1e-6:
-        text = f"{trial.local(at):{form}}"
-        marks.append(Mark(at / trial.lasts, "24:00" if text == "00:00" and at > 0 else text))
+        text = f"{trial.local(at):%H:%M}"
+        if text == "00:00" and (whole or at > 0):
+            text = f"{trial.local(at):%m-%d}" if whole else "24:00"
+        marks.append(Mark(at / trial.lasts, text))
         k += 1
     return marks
 
@@ -234,8 +261,11 @@ def _since(moment: datetime, first: datetime) -> float:
 
 def _starts(trial: Trial, language: Language) -> Iterator[str]:
     hours = trial.lasts / 3600
-    rows = []
+    rows, never = [], []
     for switched in trial.switched.values():
+        if not switched.used:
+            never.append(switched.point.name.of(language))
+            continue
         limit = f"{switched.limit}" if switched.limit else "–"
         rows.append([
             switched.point.name.of(language), f"{switched.starts}",
@@ -243,6 +273,9 @@ def _starts(trial: Trial, language: Language) -> Iterator[str]:
         ])  # fmt: skip
     if rows:
         yield _table(STARTS, (OUTPUT, COUNT, PER_HOUR, PEAK, LIMIT, HOURS), rows, language)
+    if never:
+        said = NEVER_ON.format(names=LISTED.of(language).join(never)).of(language)
+        yield f'<p class="small">{escape(said)}</p>'
 
 
 def _alarms(trial: Trial, language: Language) -> Iterator[str]:
@@ -263,14 +296,18 @@ def _alarms(trial: Trial, language: Language) -> Iterator[str]:
 def _table(
     title: Text, heads: Sequence[Text], rows: Sequence[Sequence[str]], language: Language
 ) -> str:
-    head = "".join(f"<th>{escape(h.of(language))}</th>" for h in heads)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows
-    )
+    head = "".join(_cell("th", h.of(language)) for h in heads)
+    body = "".join(f"<tr>{''.join(_cell('td', cell) for cell in row)}</tr>" for row in rows)
     return (
         f'<h2>{escape(title.of(language))}</h2><div class="wide"><table><thead><tr>{head}</tr>'
         f"</thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _cell(tag: str, text: str) -> str:
+    """What is long may be broken into lines; a Chinese character is as wide as two letters."""
+    wide = len(text) + sum(letter > "\u2e80" for letter in text) > BROKEN_FROM
+    return f"<{tag}{' class=text' if wide else ''}>{escape(text)}</{tag}>"
 
 
 def _in(language: Language) -> Callable[[Text], str]:
@@ -293,15 +330,19 @@ FAULTS, FAULT = Text("设定的故障", "Faults that were made"), Text("模型�
 TIME, EVENT = Text("时间", "time"), Text("事件", "event")
 ENERGY = Text("用电量 (估算)", "Energy (estimated)")
 WHAT, USED = Text("设备模型", "model"), Text("用电 kWh (估算)", "used, kWh (estimated)")
+AGAINST, BASELINE = Text("对比基准", "against"), Text("基准 kWh", "baseline, kWh")
 SAVED, SUM = Text("节电", "saved"), Text("合计", "sum")
-NAMED = Text(
-    "基准单位为 kWh; 合计只含有该基准的设备。",
-    "Baselines in kWh; a sum is over the equipment that has this baseline.",
-)
+NAMED = Text("合计只含有该基准的设备。", "A sum is over the equipment that has this baseline.")
 TOLD = Text("控制器自己报告的照明用电", "What the controller itself reports of lamps")
 RULE, PLAIN_USED = Text("规则", "rule"), Text("用电 kWh", "used, kWh")
 SAVED_ON = Text("节电 (相对全天 100 % 常亮)", "saved against always on at 100 %")
 SOURCE = Text("来源", "source")
+RAISED = Text("报警次数", "alarms")
+DAILY, DATE = Text("逐日", "Day by day"), Text("日期", "date")
+WEEKDAYS = (
+    Text("周一", "Mon"), Text("周二", "Tue"), Text("周三", "Wed"), Text("周四", "Thu"),
+    Text("周五", "Fri"), Text("周六", "Sat"), Text("周日", "Sun"),
+)  # fmt: skip
 RUNNING, SETPOINT = Text("运行", "Running"), Text("设定值", "setpoint")
 STARTS, OUTPUT = Text("启动次数与运行时间", "Starts and running hours"), Text("输出", "output")
 COUNT, PER_HOUR = Text("启动次数", "starts"), Text("每小时平均", "per hour")
@@ -311,6 +352,9 @@ ALARMS, ALARM = Text("报警", "Alarms"), Text("报警", "alarm")
 PRIORITY, MEANING = Text("级别", "priority"), Text("含义", "meaning")
 NONE = Text("没有报警。", "No alarm was raised.")
 MORE = Text("另有 {n} 条, 见 alarms.csv", "{n} more are in alarms.csv")
+NEVER_ON = Text("从未接通: {names}", "Never on: {names}")
+ALWAYS_0 = Text("始终为 0 {unit}: {names}", "Always 0 {unit}: {names}")
+LISTED = Text("、", ", ")
 BLIND = Text("没有仿真模型的点, 保持其值不变", "Points without a model: they keep their values")
 CAUSES = {
     "raised": Text("发生", "raised"), "cleared": Text("恢复", "cleared"),
@@ -334,7 +378,8 @@ p{margin:.3rem 0}.small{color:var(--soft);font-size:.875rem;overflow-wrap:anywhe
 .note{background:var(--note);padding:.5rem .75rem;border-radius:.4rem}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.3rem .75rem .3rem 0;border-bottom:1px solid var(--rule);white-space:nowrap}
-th{color:var(--soft);font-weight:500}
+.text{white-space:normal;min-width:5.5rem}td.text{min-width:9rem}
+th{color:var(--soft);font-weight:500;vertical-align:bottom}
 figure{margin:2rem 0}figcaption{font-weight:600;margin-bottom:.5rem}
 .plot{position:relative;height:11rem;margin-left:3.2rem}
 .plot svg{position:absolute;width:100%;height:100%;overflow:visible}
@@ -354,6 +399,9 @@ border-top:3px solid var(--c)}
 .band{fill:var(--c);opacity:.22;stroke:none}.on{fill:var(--c2)}
 .c0{--c:var(--c0)}.c1{--c:var(--c1)}.c2{--c:var(--c2)}.c3{--c:var(--c3)}.c4{--c:var(--c4)}
 .c5{--c:var(--c5)}.c6{--c:var(--c6)}.c7{--c:var(--c7)}
+.cw{--c:var(--ink)}
 .legend span{color:var(--ink)}
+@media(max-width:34rem){table{font-size:.8rem}th,td{padding-right:.5rem}th{white-space:normal}
+td.text{min-width:5.5rem}th.text{min-width:0}}
 @media print{figure,table{break-inside:avoid}}
 """.replace("\n", "")  # noqa: E501

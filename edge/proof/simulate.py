@@ -1,68 +1,91 @@
 """A site against its simulated equipment as fast as it computes: the scan, without any task.
 
-The real scan, programs, arbiter and alarms; polls come at their shipped periods, equipment moves
-twice a second and a write is carried out at once; neither buses nor brokers nor people are part of
-it (`edge/proof/stage.py` has them, at a hundredth of the speed). Keeps nothing: that is its caller,
-`edge/proof/trial.py`.
+The real scan, programs, arbiter and alarms. Every poll comes at its shipped period and finds
+equipment as it is then: what is polled steps as often, if its own step is shorter. A scan is made
+where the real controller's would do something (`pace.py`), and a write is carried out at once;
+neither buses nor brokers nor people are part of it (`edge/proof/stage.py` has them, at a hundredth
+of the speed). Keeps nothing: that is its caller, `edge/proof/trial.py`.
 """
 
 from __future__ import annotations
 
 import heapq
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from operator import itemgetter
+from itertools import compress
+from math import floor, inf, isnan
+from operator import itemgetter, ne
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from drivers.sim.field import Cell, Field
 from edge.blocks.kind import Kind
 from edge.events import Events
 from edge.image import quality
-from edge.image.image import Bits, Floats, Index
+from edge.proof.pace import Pace
 from edge.rules.compile import compile_site
 from edge.scan.cycle import Outcome, Run, Scan
 from edge.site.site import Point, Site
 
-EARLY: Final = 1e-9  # s: rounding
-TICK: Final = 0.5  # s: the equipment moves so often at most; between two ticks it shows the same
-QUIET: Final = 1.0  # s: the longest time between two steps; timers are looked at that often
-
-
-Take = Callable[[Mapping[str, float]], tuple[float, ...]]
-
-
-@dataclass(slots=True)
-class _Part:
-    """The points of a group behind one model, or those without one (`model` is "")."""
-
-    model: str
-    take: Take
-    alone: list[Cell]
-    span: slice  # of the group
-    seen: tuple[float, ...] = ()  # what was read last
-
-
-@dataclass(slots=True)
-class _Group:
-    """All points that are read together, those of one model behind one another."""
-
-    period: float
-    parts: list[_Part]
-    at: Index
-    raw: Floats  # what was read last, as the models say it
-    scale: Floats
-    offset: Floats
-    low: Floats
-    high: Floats
-    bits: Bits
-    plain: bool  # every value is as it is read
-    wrong: bool = False
-
+EARLY: Final = 1e-6  # of a step or a period: rounding
+GOOD: Final = quality.SIMULATED
+BEYOND, BROKEN = GOOD | quality.RANGE, GOOD | quality.SENSOR
 
 After = Callable[[float, Outcome], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One point of a group: where its value goes, and how it becomes one."""
+
+    at: int
+    scale: float
+    offset: float
+    low: float
+    high: float
+    looked_at: bool  # in every scan
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    """Points of one model that are read together; those without one ("") show what was written.
+
+    Between two moments when the model `moves` there is nothing new to be seen, so it may be read
+    less often than its `period` says, until something else is done to it.
+    """
+
+    model: str
+    period: float
+    moves: float
+    points: list[_Seen]
+    take: Callable[[Mapping[str, float]], tuple[float, ...]]
+    at: list[int]
+    raw: tuple[float | None, ...]  # what was seen last, nothing yet
+    shown: Mapping[str, float] | None = None  # where
+
+    @property
+    def every(self) -> float:
+        """Seconds between two times at which it is read."""
+        times = self.moves / self.period
+        whole = times == inf or abs(times - round(times)) < EARLY
+        return max(self.moves, self.period) if whole else self.period
+
+    def after(self, now: float) -> float:
+        """Its first time after `now`."""
+        return (floor(now / self.period + EARLY) + 1) * self.period
+
+
+@dataclass(slots=True, eq=False)
+class _Round:
+    """Groups that are read at the same times: at whole multiples of `every`. The next is the
+    `count`-th."""
+
+    every: float
+    groups: list[_Group]
+    at: NDArray[np.intp]
+    count: int = 0
 
 
 class Simulation:
@@ -92,9 +115,18 @@ class Simulation:
         self.scan.outputs.others = False
         self.now = 0.0
         self._acts: list[tuple[float, int, Callable[[], None]]] = []
-        self.field.rig.shortest = TICK
         self._priorities = {bus.id for bus in site.buses if bus.kind.priorities}
-        self._due = self._listen()
+        self._pace = Pace(self.scan, site)
+        self._next_scan = 0.0
+        for bus in site.buses:
+            for device in bus.devices:  # they are there from the start
+                self.scan.online(device.id, True, 0.0)
+        self._rounds = self._listen()
+        self._due = [(0.0, number) for number in range(len(self._rounds))]
+        self._again: list[tuple[float, int, _Group]] = []  # to be read besides
+        self._number = 0  # of those, so that equal times have an order
+        # Read less often than their period says.
+        self._idle = [g for r in self._rounds for g in r.groups if g.every > g.period]
 
     def at(self, moment: float, act: Callable[[], None]) -> None:
         """Have something done to the equipment `moment` seconds after the start."""
@@ -104,97 +136,123 @@ class Simulation:
         """Go on until `until` seconds after the start; gives the time about every `pause`."""
         shown = self.now + pause
         while self.now < until:
-            self._step(until)
+            self._go(until)
             if self.now >= shown:
                 shown += pause
                 yield self.now
         yield self.now
 
-    def _listen(self) -> list[tuple[float, int, _Group]]:
-        """What is read, all due now; buses and devices are there from the start."""
+    def _listen(self) -> list[_Round]:
+        """What is read: by model and period, and of these what is read at the same times."""
         points = {p.id: p for p in self.site.points}
-        together: dict[float, list[Point]] = {}
+        found: dict[tuple[str, float], list[Point]] = {}
         for bus in self.site.buses:
             for poll in bus.polls:
-                # What polls more often reads the same again.
-                mine = together.setdefault(max(poll.period, TICK), [])
-                mine += [points[name] for name in poll.points]
-            for device in bus.devices:
-                self.scan.online(device.id, True, 0.0)
-        return [(0.0, k, self._group(*pair)) for k, pair in enumerate(sorted(together.items()))]
+                for name in poll.points:
+                    key = self.field.cells[name].model, poll.period
+                    found.setdefault(key, []).append(points[name])
+        looks: dict[str, float] = {}
+        for model, period in found:
+            looks[model] = min(period, looks.get(model, inf))
+        self.field.rig.looks = looks
+        rounds: dict[float, list[_Group]] = {}
+        for (model, period), mine in found.items():
+            group = self._group(model, period, mine)
+            rounds.setdefault(group.every, []).append(group)
+        return [
+            _Round(every, groups, np.asarray([at for g in groups for at in g.at], np.intp))
+            for every, groups in sorted(rounds.items())
+        ]
 
-    def _group(self, period: float, points: list[Point]) -> _Group:
-        by_model: dict[str, list[Point]] = {}
-        for point in points:
-            by_model.setdefault(self.field.cells[point.id].model, []).append(point)
-        parts, first = [], 0
-        for model, mine in by_model.items():
-            cells = [self.field.cells[point.id] for point in mine]
-            take = _taker([cell.variable for cell in cells])
-            parts.append(_Part(model, take, cells, slice(first, first + len(mine))))
-            first += len(mine)
-        order = [point for mine in by_model.values() for point in mine]
-        behind = [cell for part in parts for cell in part.alone]
+    def _group(self, model: str, period: float, points: list[Point]) -> _Group:
+        cells = [self.field.cells[point.id] for point in points]
+        places = [self.scan.index[point.id] for point in points]
+        seen = [
+            _Seen(at, cell.scale, cell.offset, point.low, point.high, at in self._pace.looked_at)
+            for point, cell, at in zip(points, cells, places, strict=True)
+        ]
+        variables = [cell.variable for cell in cells]
         return _Group(
-            period, parts, np.asarray([self.scan.index[p.id] for p in order], np.int32),
-            np.empty(len(order)), np.asarray([c.scale for c in behind]),
-            np.asarray([c.offset for c in behind]), np.asarray([p.low for p in order]),
-            np.asarray([p.high for p in order]),
-            np.full(len(order), quality.SIMULATED, np.uint16),
-            plain=all(c.scale == 1.0 and c.offset == 0.0 for c in behind),
+            model, period, self.field.rig.moves(model, variables) if model else inf, seen,
+            _taker(variables) if model else _holder(cells), places,
+            (None,) * len(cells),
         )  # fmt: skip
 
-    def _step(self, until: float) -> None:
-        """Everything that falls due at the next moment, then one scan."""
-        due, acts = self._due, self._acts
-        moment = min(due[0][0] if due else math.inf, self.now + QUIET, until)
-        if acts:
-            moment = min(moment, acts[0][0])
+    def _go(self, until: float) -> None:
+        """On to the next moment: what is done to the equipment, what is read, perhaps a scan."""
+        acts, due, again = self._acts, self._due, self._again
+        moment = min(self._next_scan, until)
+        if due and due[0][0] < moment:
+            moment = due[0][0]
+        if acts or again:
+            moment = min(moment, *(heap[0][0] for heap in (acts, again) if heap))
         self.now = moment
         self.field.rig.advance_to(moment)
         while acts and acts[0][0] <= moment:
             heapq.heappop(acts)[2]()
+            self._touched(None, moment)
+        news = False
+        while again and again[0][0] <= moment + EARLY:
+            news |= self._read(heapq.heappop(again)[2], moment)
         while due and due[0][0] <= moment + EARLY:
-            at, number, group = due[0]
-            self._read(group, moment)
-            heapq.heapreplace(due, (at + group.period, number, group))
-        outcome = self.scan.step(moment, self.wall + moment, True)
+            number = due[0][1]
+            round_ = self._rounds[number]
+            round_.count += 1
+            heapq.heapreplace(due, (round_.count * round_.every, number))
+            for group in round_.groups:
+                news |= self._read(group, moment)
+            self.scan.again(round_.at, moment)
+        if news or moment >= self._next_scan - EARLY or moment >= until:
+            self._step(moment)
+
+    def _read(self, group: _Group, now: float) -> bool:
+        """Take in what shows something else than the last time; whether every scan looks at it."""
+        shown = self.field.rig.shown(group.model) if group.model else {}
+        if shown is group.shown:
+            return False
+        raw, before = group.take(shown), group.raw
+        group.shown = shown
+        if raw == before:
+            return False
+        group.raw, news = raw, False
+        at, values, bits = [], [], []
+        for point, number in compress(zip(group.points, raw, strict=True), map(ne, raw, before)):
+            value = number * point.scale + point.offset
+            good = point.low <= value <= point.high
+            at.append(point.at)
+            values.append(value)
+            bits.append(GOOD if good else BROKEN if isnan(value) else BEYOND)
+            news |= point.looked_at
+        self.scan.take(at, values, bits, now)
+        return news
+
+    def _step(self, now: float) -> None:
+        outcome = self.scan.step(now, self.wall + now, True)
         if outcome.writes:
             self._carry_out(outcome)
-        self.after(moment, outcome)
-
-    def _read(self, group: _Group, now: float) -> None:
-        """What shows the same as the last time is only as new as it is read."""
-        anew = False
-        for part in group.parts:
-            if part.model:
-                raw = part.take(self.field.rig.shown(part.model))
-            else:
-                raw = tuple([cell.value for cell in part.alone])
-            if raw != part.seen:
-                part.seen = group.raw[part.span] = raw
-                anew = True
-        if not anew:
-            self.scan.again(group.at, now)
-            return
-        values = group.raw if group.plain else group.raw * group.scale + group.offset
-        well = (values >= group.low) & (values <= group.high)
-        wrong = not well.all()
-        if wrong or group.wrong:
-            group.wrong = wrong
-            group.bits[:] = quality.SIMULATED
-            group.bits[~well] |= quality.RANGE
-            group.bits[np.isnan(values)] = quality.SIMULATED | quality.SENSOR
-        self.scan.take(group.at, values, group.bits, now)
+        self._next_scan = self._pace.after(now, self.wall + now)
+        self.after(now, outcome)
 
     def _carry_out(self, outcome: Outcome) -> None:
+        written = set()
         for bus, write in outcome.writes:
-            if math.isnan(write.value):
-                if bus in self._priorities:
-                    self.field.put(write.point, self.field.cells[write.point].rest)
-                continue
-            self.field.put(write.point, write.value)
-            self.scan.written(write, self.now)
+            cell = self.field.cells[write.point]
+            if isnan(write.value):
+                if bus not in self._priorities:
+                    continue
+                self.field.put(write.point, cell.rest)
+            else:
+                self.field.put(write.point, write.value)
+                self.scan.written(write, self.now)
+            written.add(cell.model)
+        self._touched(written, self.now)
+
+    def _touched(self, models: Collection[str] | None, now: float) -> None:
+        """Something else was done to these, None: to any of them. Read it at its own next time."""
+        for group in self._idle:
+            if models is None or group.model in models:
+                self._number += 1
+                heapq.heappush(self._again, (group.after(now), self._number, group))
 
 
 class _Scan(Scan):
@@ -212,3 +270,8 @@ def _taker(names: list[str]) -> Callable[[Mapping[str, float]], tuple[float, ...
     if len(names) == 1:
         return lambda shown: (shown[names[0]],)
     return itemgetter(*names)
+
+
+def _holder(cells: list[Cell]) -> Callable[[Mapping[str, float]], tuple[float, ...]]:
+    """Takes what cells without a model hold."""
+    return lambda shown: tuple([cell.value for cell in cells])

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -62,6 +62,29 @@ class Energy:
 
 
 @dataclass(frozen=True, slots=True)
+class Day:
+    """A day of the site's calendar, or the part of it that was run: energies of the models in their
+    order, starts by output, how many alarms were raised."""
+
+    began: datetime
+    energies: Sequence[Energy]
+    starts: Mapping[str, int]
+    raised: int
+
+    def until(self, after: Day) -> Day:
+        """The day between two looks at counters that go on and on."""
+        energies = [
+            Energy(
+                now.model, now.used - then.used,
+                {name: kwh - then.baselines[name] for name, kwh in now.baselines.items()},
+            )
+            for then, now in zip(self.energies, after.energies, strict=True)
+        ]  # fmt: skip
+        starts = {point: n - self.starts[point] for point, n in after.starts.items()}
+        return Day(self.began, energies, starts, after.raised - self.raised)
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """What a rule of the site says it used, kWh, and saved, %; from a meter or estimated."""
 
@@ -103,6 +126,9 @@ class Trial:
         self.history = History(points, self.site.index(), lasts)
         self.switched = {p.id: self._switched(p) for p in points if switches(p, self.site)}
         self.alarms = AlarmLog()
+        self.days: list[Day] = []
+        self._today = self._counted(0.0)
+        self._midnight = self._next_midnight()
         self._next_look = 0.0
         self._next_row = 0.0
         self._sample: Callable[[list[Any]], object] = lambda row: None
@@ -126,6 +152,7 @@ class Trial:
         self.history.end(self.lasts)
         for switched in self.switched.values():
             switched.put(switched.on, self.lasts)
+        self._end_day(self.lasts)
 
     def local(self, now: float) -> datetime:
         """A moment of the run as the site's clocks show it."""
@@ -172,7 +199,24 @@ class Trial:
         self._record = Record(self._record_path, head(self.site, self.began))
         return recorded(scan, self._record)
 
+    def _counted(self, now: float) -> Day:
+        starts = {point: switched.starts for point, switched in self.switched.items()}
+        return Day(self.local(now), self.energies(), starts, self.alarms.raised.total())
+
+    def _end_day(self, now: float) -> None:
+        before, self._today = self._today, self._counted(now)
+        if self._today.began > before.began:
+            self.days.append(before.until(self._today))
+        self._midnight = self._next_midnight()
+
+    def _next_midnight(self) -> float:
+        """The end of today, in seconds of the run."""
+        tomorrow = self._today.began.date() + timedelta(days=1)
+        return datetime.combine(tomorrow, time(), self.zone).timestamp() - self.began
+
     def _after(self, now: float, outcome: Outcome) -> None:
+        if now >= self._midnight:
+            self._end_day(self._midnight)
         if now >= self._next_look - 1e-6:
             self._next_look = now + LOOK
             self.history.look(now, self._image)

@@ -128,13 +128,18 @@ class Alarms:
         self.states = {a.id: AlarmState(a) for a in alarms}
         self._rows = list(self.states.values())
         self._image, self._index = image, index
-        self._cells = np.asarray([*active, *suppressed], np.int32)
+        self._cells = np.asarray([*active, *suppressed], np.intp)
         self._looked = b"", b""  # the cells as they were at the last look
         self._seen: Floats = np.zeros(len(self._cells))
         self._seen_bad: Bits = np.zeros(len(self._cells), np.uint16)
         self._transitions: list[Transition] = []
         self._next_re_alarm = -math.inf
         self._wait_until = math.nan
+
+    @property
+    def due(self) -> float:
+        """When a step must look again although no flag has changed."""
+        return self._next_re_alarm
 
     def step(self, now: float, wall: float) -> list[Transition]:
         """Take in the flags; return all that changed since the last step, also by people."""

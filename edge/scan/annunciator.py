@@ -48,7 +48,7 @@ class Panel:
             if (point := getattr(config, name)) is not None
         }
         self._pressed = dict.fromkeys(self._buttons, True)  # a stuck button acts only once released
-        self._inputs = np.asarray(list(self._buttons.values()), np.int32)
+        self._inputs = np.asarray(list(self._buttons.values()), np.intp)
         self._looked = b"", b""  # the inputs at the last look
         self._silenced = math.inf  # since when; +inf: not silenced
         self._test_until = -math.inf
@@ -72,6 +72,24 @@ class Panel:
     def silence(self, now: float) -> None:
         """Buzzer off until something new; states unchanged."""
         self._silenced = now
+
+    @property
+    def inputs(self) -> list[int]:
+        """The points of its buttons."""
+        return list(self._buttons.values())
+
+    def due(self, now: float) -> float:
+        """When it next shows something else although no alarm changes and nobody presses."""
+        if self._still is not None and not self._still[1] and not self._unacked_p1:
+            return math.inf  # as most of the time: nothing flashes, is tested or was silenced
+        states = self._states or set()
+        moments = [self._test_until] if now < self._test_until else []
+        if self._unacked_p1 and self.silenced:
+            moments.append(self._silenced + SILENCE_SECONDS)
+        if states & FLASHING:
+            rate = 2 * (SLOW_HZ if states & FLASHING == {State.RTN_UNACK} else FAST_HZ)
+            moments.append((math.floor(now * rate) + 1) / rate)
+        return min(moments, default=math.inf)
 
     def buttons(self, alarms: Alarms, now: float, wall: float) -> bool:
         """Answer what was pressed since the last step; before the alarms are stepped.

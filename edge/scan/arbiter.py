@@ -66,6 +66,14 @@ class Arbiter:
         self.switched = 0  # how often an output with minimum times has been switched
         image.request[Slot.DEFAULT - 1] = [o.default for o in outputs]
 
+    @property
+    def due(self) -> float:
+        """When a step has something to decide although nobody asks for anything else."""
+        if self._image.request.tobytes() != self._asked:
+            return -math.inf  # a panel has, since the last one
+        ramp = math.inf if self._settled else self._next_ramp
+        return min(self._next_expiry, self._next_time, ramp)
+
     def expire(self, now: float) -> None:
         """Withdraw requests whose time is over; before the programs run."""
         if now < self._next_expiry:
@@ -167,12 +175,11 @@ class Arbiter:
         """Hold slot 6 while a minimum time runs or a start must wait."""
         request, c, output = self._image.request, timed.ordinal, timed.output
         request[_MIN_TIME, c] = np.nan
-        column = request[:, c]
-        given = np.flatnonzero(~np.isnan(column))
-        if not len(given):
+        column = request[:, c].tolist()
+        first = next((k for k, asked in enumerate(column) if not math.isnan(asked)), None)
+        if first is None:
             return
-        wanted = bool(column[given[0]] > 0)
-        protected = int(given[0]) < _MIN_TIME
+        wanted, protected = column[first] > 0, first < _MIN_TIME
         if timed.on is None or wanted == timed.on:
             if timed.on is None:
                 timed.on, timed.since = wanted, now

@@ -66,7 +66,7 @@ class Audits:
             for name in kind.audited(rule.model)
         ]  # fmt: skip
         self.owners = frozenset(f"rules.{row.rule}" for row in self._rows)
-        self._at = np.asarray([index[row.point.id] for row in self._rows], np.int32)
+        self._at = np.asarray([index[row.point.id] for row in self._rows], np.intp)
         self._seen: Floats = np.full(len(self._rows), math.nan)
 
     def step(self, wall: float) -> list[Audit]:

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.blocks.kind import Kind
 from edge.driver import Write
 from edge.events import ALARMS_FAILED, CONTROL_FAILED, PROTECT_FAILED, START_DEFERRED, Events
 from edge.image import quality
-from edge.image.image import Bits, Floats, Index, ProcessImage
+from edge.image.image import Bits, Floats, ProcessImage
 from edge.rules.program import Program, Programs
 from edge.scan.alarms import Alarms, Transition
 from edge.scan.annunciator import Panel
@@ -88,6 +89,7 @@ class Scan:
         self.index = site.index()
         self.ordinals = {site.points[i].id: c for c, i in enumerate(programs.commandable)}
         self.image = image = programs.image()
+        self._buffers = image.value.data, image.quality.data, image.stamp.data
         self.outputs = Outputs(wires(site, kinds), image, events)
         valves = [
             Seen(w.ordinal, w.seen, *w.travel) for w in self.outputs.wires if w.seen is not None
@@ -115,18 +117,19 @@ class Scan:
         self._own = self._polled + sum(point.local for point in site.points)
         ours = (Role.VIRTUAL, Role.SETPOINT)
         virtual = [i for i, p in enumerate(site.points) if p.role in ours and not p.local]
-        self._virtual = np.asarray(virtual, np.int32)
+        self._virtual = np.asarray(virtual, np.intp)
         self._resettable = {
             id: self.index[f"{id}.tripped"]
             for id in programs.resets if f"{id}.tripped" in self.index
         }  # fmt: skip
         tripped = {**programs.tripped, **self._resettable}
-        self._tripped = np.asarray(list(tripped.values()), np.int32)
+        self._tripped = np.asarray(list(tripped.values()), np.intp)
         self._audits = Audits(site, kinds, image)
         self._latches: tuple[bytes, int, int, list[bool]] | None = None
         self._next_age = -math.inf
         self.cold_for, self._cold_until = 0.0, math.nan
         self._agenda_until = [-math.inf] * len(programs.agendas)
+        self._next_agenda = -math.inf
         self._last_wall = -math.inf
         self._control_ok = True
         self._protect_ok = True
@@ -143,13 +146,15 @@ class Scan:
         """Values that wait for the next step, whenever it comes."""
         self.arrivals.put(first, values, bits, now)
 
-    def take(self, at: Index, values: Floats, bits: Bits, now: float) -> None:
+    def take(
+        self, at: Sequence[int], values: Sequence[float], bits: Sequence[int], now: float
+    ) -> None:
         """Points anywhere, at once; for whoever makes the steps himself, between two of them."""
-        self.image.value[at] = values
-        self.image.quality[at] = bits
-        self.image.stamp[at] = now
+        value, quality, stamp = self._buffers
+        for k, number, bit in zip(at, values, bits, strict=True):
+            value[k], quality[k], stamp[k] = number, bit, now  # type: ignore[call-overload] # floats
 
-    def again(self, at: Index, now: float) -> None:
+    def again(self, at: NDArray[np.intp], now: float) -> None:
         """The same for points that show what they showed: they are as new as this."""
         self.image.stamp[at] = now
 
@@ -208,6 +213,16 @@ class Scan:
         """Whether arrivals were left for the next step."""
         return bool(self.arrivals)
 
+    def due(self, now: float, wall: float) -> float:
+        """After a step: when the next one has something to do although nothing arrives. Not when
+        a rule has: those have periods and timers of their own."""
+        if self.outputs.holding or self._asks or self._resets or self.waiting:
+            return now
+        return min(
+            self.arbiter.due, self.outputs.due, self.alarms.due, now + self._next_agenda - wall,
+            *[panel.due(now) for panel in self.panels],
+        )  # fmt: skip
+
     def step(self, now: float, wall: float, trusted: bool) -> Outcome:
         """Decide everything at site time `now`, wall time `wall`."""
         self.steps += 1
@@ -251,6 +266,8 @@ class Scan:
     def _agendas(self, wall: float, trusted: bool) -> None:
         image, back = self.image, wall < self._last_wall
         self._last_wall = wall
+        if trusted and not back and wall < self._next_agenda:
+            return
         for k, cell in enumerate(self.programs.agendas):
             if not trusted:
                 image.quality[cell.index] = quality.NEVER
@@ -259,6 +276,7 @@ class Scan:
                 agenda = cell.at(wall)
                 image.value[cell.index], self._agenda_until[k] = agenda.value, agenda.until
                 image.quality[cell.index] = quality.GOOD
+        self._next_agenda = min(self._agenda_until, default=math.inf)
 
     def _programs(self, now: float) -> None:
         image = self.image

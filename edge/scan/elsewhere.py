@@ -30,9 +30,9 @@ class Elsewhere:
     def __init__(self, wires: Sequence[Wire], image: ProcessImage, events: Events) -> None:
         self._wires, self._image, self._events = wires, image, events
         self._watched = np.asarray(
-            [w.ordinal for w in wires if w.device and w.readable and not w.priorities], np.int32
+            [w.ordinal for w in wires if w.device and w.readable and not w.priorities], np.intp
         )
-        self._at = np.asarray([wires[c].at for c in self._watched], np.int32)
+        self._at = np.asarray([wires[c].at for c in self._watched], np.intp)
         self._near: Floats = np.asarray(
             [max(wires[c].output.tolerance, wires[c].output.deadband) for c in self._watched]
         )

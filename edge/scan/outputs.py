@@ -37,26 +37,29 @@ class Outputs:
         self.wires = wires
         self._image, self._events = image, events
         self.held: NDArray[np.bool_] = np.asarray([w.device is not None for w in wires], bool)
-        self._setpoints = np.asarray([w.ordinal for w in wires if w.device is None], np.int32)
-        self._setpoints_at = np.asarray([w.at for w in wires if w.device is None], np.int32)
+        self.holding = bool(self.held.any())  # whether any is held
+        self._setpoints = np.asarray([w.ordinal for w in wires if w.device is None], np.intp)
+        self._setpoints_at = np.asarray([w.at for w in wires if w.device is None], np.intp)
         self._field = np.asarray([w.device is not None for w in wires], bool)
         self._deadband: Floats = np.asarray([w.output.deadband for w in wires])
         self._refresh: Floats = np.asarray([w.output.refresh for w in wires])
-        self._refreshed = self._field & np.isfinite(self._refresh)
+        self._refreshes = bool((self._field & np.isfinite(self._refresh)).any())
         self._with_slot = np.asarray([w.priorities for w in wires], bool)
+        self._shown = b""  # what the setpoints' points show
         self._sent: Floats = np.full(count, np.nan)  # what was last handed to the bus
         self._sent_slot: Floats = np.zeros(count)
         self._sent_at: Floats = np.full(count, -np.inf)
         self._check_at: Floats = np.full(count, np.inf)
         self._next_check = math.inf
         self._back_at: Floats = np.full(count, np.nan)  # its device came back: look what it holds
+        self._back = False  # whether any is
         self._again: NDArray[np.bool_] = np.zeros(count, bool)  # to be written once more
         self._corrected: NDArray[np.bool_] = np.zeros(count, bool)  # by an automatic correction
         self._decided = NOTHING  # what the last look at all outputs was about
         self._next_refresh = -math.inf
         self.verified = True  # `following` may have changed since it was last looked at
         self.following: NDArray[np.bool_] = np.ones(count, bool)
-        self._at = np.asarray([w.at for w in wires], np.int32)
+        self._at = np.asarray([w.at for w in wires], np.intp)
         self._overridden: NDArray[np.bool_] = np.zeros(count, bool)
         self._next_watch = -math.inf
         self.others = True  # somebody else may write as well, and is looked for
@@ -78,14 +81,15 @@ class Outputs:
         missing permission stops nothing that runs. What a protection alone has let go is held again
         when it is over before its time, and starts with the others.
         """
-        if not (self.held.any() or self._early):
-            return []
+        if not (self.holding or self._early):
+            return []  # as in all but the first steps
         protect = self._image.request[Slot.PROTECT - 1]
         protected = protect == 0.0 if up < 0.0 else ~np.isnan(protect)
         due = set[int]() if up < 0.0 else self._due_to_start(now, up)
         for c in [c for c in self._early if c in due or not protected[c]]:
             self._early.discard(c)
             self.held[c] = c not in due
+            self.holding = self.holding or bool(self.held[c])
         released = [
             w for w in self.wires
             if self.held[w.ordinal] and (
@@ -152,6 +156,7 @@ class Outputs:
     def release(self, wire: Wire, now: float) -> float:
         """Let an output go, from what the device does now; NaN when nobody knows."""
         self.held[wire.ordinal] = False
+        self.holding = bool(self.held.any())
         self._decided = NOTHING
         usable = wire.readable and not self._image.quality[wire.at] & quality.BAD
         value = float(self._image.value[wire.at]) if usable else math.nan
@@ -159,6 +164,11 @@ class Outputs:
         self._sent_at[wire.ordinal] = now
         self._elsewhere.holds(wire.ordinal, now)
         return value
+
+    @property
+    def due(self) -> float:
+        """When a step must look again although nothing else is decided."""
+        return -math.inf if self._back else min(self._next_check, self._next_refresh)
 
     def step(self, now: float) -> list[tuple[str, Write]]:
         """What must be written now, as (bus, write). Setpoints take their value at once."""
@@ -168,7 +178,7 @@ class Outputs:
         if self.others and now >= self._next_watch:
             self._watch_overrides(now)
             self._watch_registers(now)
-        if not np.isnan(self._back_at).all():
+        if self._back:
             self._compare(now)
         decided = image.target.tobytes(), image.owner.tobytes()
         if decided == self._decided and now < self._next_refresh:
@@ -176,9 +186,12 @@ class Outputs:
         self._decided = decided
         self._set_setpoints()
         writes = self._due(now)
-        driven = self._field & ~self.held  # all of them have been sent, or adopted, once
-        refresh = self._sent_at[driven] + self._refresh[driven]
-        self._next_refresh = float(refresh.min(initial=math.inf))
+        if self._refreshes:
+            driven = self._field & ~self.held  # all of them have been sent, or adopted, once
+            refresh = self._sent_at[driven] + self._refresh[driven]
+            self._next_refresh = float(refresh.min(initial=math.inf))
+        else:
+            self._next_refresh = math.inf
         return writes
 
     def returned(self, device: str, now: float) -> None:
@@ -186,6 +199,7 @@ class Outputs:
         for wire in self.wires:
             if wire.device == device and not self.held[wire.ordinal]:
                 self._back_at[wire.ordinal] = now
+                self._back = True
 
     def _compare(self, now: float) -> None:
         """Have what a device no longer holds, or does not tell, written again."""
@@ -207,11 +221,14 @@ class Outputs:
             if not known or wire.priorities or abs(seen - sent) > near:
                 self._again[c] = not math.isnan(sent)
                 self._decided = NOTHING
+        self._back = not np.isnan(self._back_at).all()
 
     def _set_setpoints(self) -> None:
-        if not len(self._setpoints):
-            return
         image, values = self._image, self._image.target[self._setpoints]
+        shown = values.tobytes()
+        if shown == self._shown:
+            return
+        self._shown = shown
         image.value[self._setpoints_at] = values
         image.quality[self._setpoints_at] = np.where(np.isnan(values), quality.NEVER, quality.GOOD)
 
@@ -221,7 +238,8 @@ class Outputs:
         change = np.abs(target - self._sent) > self._deadband
         change |= np.isnan(target) != np.isnan(self._sent)
         change |= self._with_slot & (image.owner != self._sent_slot)
-        change |= now - self._sent_at >= self._refresh
+        if self._refreshes:
+            change |= now - self._sent_at >= self._refresh
         # What a correction asks for is written even if it is the same: a command sent again.
         corrected = image.owner == Slot.CORRECT
         change |= corrected & ~self._corrected

@@ -115,7 +115,7 @@ def summary(outcome: Outcome) -> tuple[list[Any], list[Any]]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        code = {8: "f8", 4: "i4", 2: "u2"}[value.dtype.itemsize]
+        code = {"f": "f8", "i": "i4", "u": "u2"}[value.dtype.kind]
         return f"{code}:{base64.b64encode(value.astype('<' + code).tobytes()).decode()}"
     if isinstance(value, Write):
         return {"write": [value.device, value.point, value.value, value.slot]}

@@ -52,7 +52,8 @@ class Pump:
 
     def power_at(self, s: float, rated: float = PUMP_RATED) -> float:
         """The same with its present flow at a speed of 0-1."""
-        return rated * s**3 * (0.5 + 0.5 * min(1.0, self.flow / (15 * s)))
+        load = self.flow / (15 * s)
+        return rated * s**3 * (0.5 + 0.5 * (load if load < 1.0 else 1.0))
 
 
 class Booster:
@@ -106,8 +107,10 @@ class Booster:
             f"p{i}_{name}": 0.0 for i in range(1, pumps + 1) for name in ("run", "reference")
         }
         self.switches = frozenset(f"p{i}_run" for i in range(1, pumps + 1))
-        shown = ("running", "fault", "auto", "speed", "power", "hours")
+        shown = ("running", "speed", "power", "hours", "fault", "auto")
         self._names = [tuple(f"p{i}_{name}" for name in shown) for i in range(1, pumps + 1)]
+        self._at_rest = {names[4]: 0.0 for names in self._names}
+        self._at_rest |= {names[5]: 1.0 for names in self._names}
         self._commanded = [(f"p{i}_run", f"p{i}_reference") for i in range(1, pumps + 1)]
         self.faults = numbered(("pump_trip", "no_run_feedback", "hoa_hand"), pumps) | {"tank_low"}
 
@@ -121,20 +124,25 @@ class Booster:
 
     def step(self, dt: float) -> None:
         """Converters ramp, pumps deliver, the network stores what nobody draws."""
+        against, delivered = (self.pressure - self.suction) / MPA_PER_METRE, 0.0
         for i, pump in enumerate(self.pumps, 1):
-            self._ramp(i, pump, dt)
-            pump.flow = self._flow(pump.speed / 100 if pump.delivers else 0.0)
-            if pump.delivers:
+            if self.active or pump.delivers or self.commands[self._commanded[i - 1][0]]:
+                self._ramp(i, pump, dt)
+            speed = pump.speed / 100 if pump.delivers else 0.0
+            left = self.head * speed * speed - against
+            pump.flow = sqrt(left / self.curve) if left > 0 else 0.0
+            delivered += pump.flow
+            if speed:
                 pump.hours += dt / 3600
-                self.energy += pump.power(self.rated) * dt / 3600
+                self.energy += pump.power_at(speed, self.rated) * dt / 3600
                 self.full_speed += pump.power_at(1.0, self.rated) * dt / 3600
         drawn = self.drawn() if self.draw is None else self.draw
-        delivered = sum([pump.flow for pump in self.pumps])
         stored = delivered - drawn - self.leak
         self.pressure = max(0.0, self.pressure + stored / 3600 / self.compliance * dt)
         self.suction = self.mains - self.mains_loss * delivered * delivered
         level = 0.1 if "tank_low" in self.active else TANK_LEVEL
-        self.tank = approach(self.tank, level, TANK_RAMP * dt)
+        if self.tank != level:
+            self.tank = approach(self.tank, level, TANK_RAMP * dt)
 
     def drawn(self) -> float:
         """What the consumers take at the present pressure, m³/h."""
@@ -161,22 +169,19 @@ class Booster:
 
     def readings(self) -> dict[str, float]:
         """Pressures in MPa, flow in m³/h, speeds in %, power in kW, level in m, energy in kWh."""
-        seen = dict(self.commands)
-        seen["discharge_pressure"] = self.pressure
-        seen["suction_pressure"] = self.suction
-        seen["flow"] = sum([pump.flow for pump in self.pumps])
-        seen["tank_level"] = self.tank
-        seen["energy"] = self.energy
-        seen["running"] = float(sum([pump.delivers for pump in self.pumps]))
-        seen["full_speed"] = self.full_speed
+        seen = {
+            **self.commands, **self._at_rest, "discharge_pressure": self.pressure,
+            "suction_pressure": self.suction, "tank_level": self.tank, "energy": self.energy,
+            "full_speed": self.full_speed,
+        }  # fmt: skip
+        flow, turning = 0.0, 0.0
         for i, pump in enumerate(self.pumps, 1):
-            running, fault, auto, speed, power, hours = self._names[i - 1]
-            seen[running] = float(pump.delivers)
-            seen[fault], seen[auto] = 0.0, 1.0
+            running, speed, power, hours, fault, auto = self._names[i - 1]
+            seen[running], seen[speed], seen[hours] = float(pump.delivers), pump.speed, pump.hours
+            seen[power] = pump.power(self.rated) if pump.delivers else 0.0
+            flow, turning = flow + pump.flow, turning + pump.delivers
             if self.active:
                 seen[fault] = float(f"pump_trip:{i}" in self.active)
                 seen[auto] = float(f"hoa_hand:{i}" not in self.active)
-            seen[speed] = pump.speed
-            seen[power] = pump.power(self.rated)
-            seen[hours] = pump.hours
+        seen["flow"], seen["running"] = flow, turning
         return seen

@@ -47,6 +47,8 @@ class Sump:
         self.active: set[str] = set()
         self.commands = {f"p{i}_run": 0.0 for i in range(1, pumps + 1)}
         self.switches = frozenset(self.commands)
+        shown = ("running", "starts", "fault", "auto")
+        self._names = [tuple(f"p{i}_{name}" for name in shown) for i in range(1, pumps + 1)]
         kinds = ("pump_dead", "pump_trip", "pump_blocked", "hoa_off")
         self.faults = numbered(kinds, pumps) | {
             "transmitter_frozen", "float_stuck", "float_stuck_up", "flood"
@@ -75,6 +77,8 @@ class Sump:
             self.shown = self.level
 
     def _down(self, i: int) -> bool:
+        if not self.active:
+            return False
         return any(f"{fault}:{i}" in self.active for fault in ("pump_dead", "pump_trip", "hoa_off"))
 
     def readings(self) -> dict[str, float]:
@@ -88,9 +92,8 @@ class Sump:
         seen["pumped_volume"] = self.pumped
         seen["spilt_volume"] = self.spilt
         seen["energy"] = self.energy
-        for i in range(1, self.count + 1):
-            seen[f"p{i}_running"] = float(self.running[i - 1])
-            seen[f"p{i}_fault"] = float(f"pump_trip:{i}" in self.active)
-            seen[f"p{i}_auto"] = float(f"hoa_off:{i}" not in self.active)
-            seen[f"p{i}_starts"] = float(self.starts[i - 1])
+        for i, (running, starts, fault, auto) in enumerate(self._names):
+            seen[running], seen[starts] = float(self.running[i]), float(self.starts[i])
+            seen[fault] = float(f"pump_trip:{i + 1}" in self.active)
+            seen[auto] = float(f"hoa_off:{i + 1}" not in self.active)
         return seen

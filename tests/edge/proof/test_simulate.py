@@ -127,12 +127,36 @@ def test_the_report_stands_alone_in_the_language_of_the_site(site: Path, tmp_pat
     assert "全部数值为估算" in page
     assert "全天 100 % 常亮" in page
     assert "定时开关, 不调光" in page
-    assert page.count("<svg") >= 4
+    assert page.count("<svg") == 3
+    assert "始终为 0 lx: " in page  # it is midnight
     assert page.count("<figure>") == page.count("</figure>")
     CliRunner(env={"EDGE_LANG": "en"}).invoke(group, ["simulate", *map(str, words)])
     page = (tmp_path / "report.html").read_text("utf-8")
     assert '<html lang="en">' in page
     assert "always on at 100 %" in page
+
+
+def test_a_run_of_several_days_tells_each_of_them(site: Path, tmp_path: Path) -> None:
+    """From evening to the small hours after next: a row per day of the calendar, which add up to
+    the whole; the axis bears dates."""
+    words = (
+        site, "--from", "2026-03-20 20:00", "--for", "30h", "--out", tmp_path,
+        "--fault", "2026-03-21 10:05-10:15 zones valve_drift:3",
+    )  # fmt: skip
+    found = ran(*words)
+    assert [day["date"] for day in found["days"]] == ["2026-03-20", "2026-03-21", "2026-03-22"]
+    assert [day["alarms"] for day in found["days"]] == [0, 1, 0]
+    assert [day["starts"] for day in found["days"]] == [{}, {"yard.lamps": 1}, {}]
+    used = [day["energy"]["outdoor"] for day in found["days"]]
+    assert sum(used) == pytest.approx(found["energy"]["outdoor"]["used"])
+    assert used[0] == pytest.approx(4 * 0.6, rel=0.01)  # at night all lamps burn
+    page = (tmp_path / "report.html").read_text("utf-8")
+    rows = re.findall(r"<tr><td>(03-2\d \w+)</td>.*?</tr>", page)
+    assert rows == ["03-20 Fri", "03-21 Sat", "03-22 Sun"]
+    marks = re.search(r'<div class="x">(.*?)</div>', page)
+    assert marks is not None
+    shown = re.findall(r">([^<]+)</b>", marks[1])
+    assert shown == ["03-21", "06:00", "12:00", "18:00", "03-22"]
 
 
 def test_a_record_of_it_replays_and_explains(site: Path, tmp_path: Path) -> None:
