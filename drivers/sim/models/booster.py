@@ -37,23 +37,20 @@ def pump_flow(speed: float, pressure: float, head: float = H0, curve: float = CU
 
 @dataclass(slots=True)
 class Pump:
-    """One pump with its frequency converter: `speed` in %, `delivers` whether it turns."""
+    """One pump with its frequency converter: `speed` in %, `delivers` whether it turns, `power` in
+    kW, `flow` in m³/h. One that does not turn has neither speed nor power."""
 
     speed: float = 0.0
     delivers: bool = False
     flow: float = 0.0
     hours: float = 0.0
+    power: float = 0.0
 
-    def power(self, rated: float = PUMP_RATED) -> float:
-        """kW: by the affinity law, half of it already at no flow."""
-        if not self.delivers or not self.speed:
-            return 0.0
-        return self.power_at(self.speed / 100, rated)
 
-    def power_at(self, s: float, rated: float = PUMP_RATED) -> float:
-        """The same with its present flow at a speed of 0-1."""
-        load = self.flow / (15 * s)
-        return rated * s**3 * (0.5 + 0.5 * (load if load < 1.0 else 1.0))
+def pump_power(speed: float, flow: float, rated: float = PUMP_RATED) -> float:
+    """kW at `speed` (0-1, not 0): by the affinity law, half of it already at no flow."""
+    load = flow / (15 * speed)
+    return rated * speed**3 * (0.5 + 0.5 * (load if load < 1.0 else 1.0))
 
 
 class Booster:
@@ -107,10 +104,18 @@ class Booster:
             f"p{i}_{name}": 0.0 for i in range(1, pumps + 1) for name in ("run", "reference")
         }
         self.switches = frozenset(f"p{i}_run" for i in range(1, pumps + 1))
-        shown = ("running", "speed", "power", "hours", "fault", "auto")
+        shown = {
+            "running": 0.0,
+            "speed": 0.0,
+            "power": 0.0,
+            "hours": 0.0,
+            "fault": 0.0,
+            "auto": 1.0,
+        }
         self._names = [tuple(f"p{i}_{name}" for name in shown) for i in range(1, pumps + 1)]
-        self._at_rest = {names[4]: 0.0 for names in self._names}
-        self._at_rest |= {names[5]: 1.0 for names in self._names}
+        self._at_rest = {
+            f"p{i}_{name}": at for i in range(1, pumps + 1) for name, at in shown.items()
+        }
         self._commanded = [(f"p{i}_run", f"p{i}_reference") for i in range(1, pumps + 1)]
         self.faults = numbered(("pump_trip", "no_run_feedback", "hoa_hand"), pumps) | {"tank_low"}
 
@@ -119,6 +124,7 @@ class Booster:
         for i, (pump, speed) in enumerate(zip(self.pumps, speeds, strict=False), 1):
             pump.speed, pump.delivers = speed, speed > 0
             pump.flow = self._flow(speed / 100)
+            pump.power = pump_power(speed / 100, pump.flow, self.rated) if speed else 0.0
             self.commands[f"p{i}_run"] = float(speed > 0)
             self.commands[f"p{i}_reference"] = speed
 
@@ -130,12 +136,13 @@ class Booster:
                 self._ramp(i, pump, dt)
             speed = pump.speed / 100 if pump.delivers else 0.0
             left = self.head * speed * speed - against
-            pump.flow = sqrt(left / self.curve) if left > 0 else 0.0
-            delivered += pump.flow
+            pump.flow = flow = sqrt(left / self.curve) if left > 0 else 0.0
+            delivered += flow
+            pump.power = power = pump_power(speed, flow, self.rated) if speed else 0.0
             if speed:
                 pump.hours += dt / 3600
-                self.energy += pump.power_at(speed, self.rated) * dt / 3600
-                self.full_speed += pump.power_at(1.0, self.rated) * dt / 3600
+                self.energy += power * dt / 3600
+                self.full_speed += pump_power(1.0, flow, self.rated) * dt / 3600
         drawn = self.drawn() if self.draw is None else self.draw
         stored = delivered - drawn - self.leak
         self.pressure = max(0.0, self.pressure + stored / 3600 / self.compliance * dt)
@@ -177,9 +184,10 @@ class Booster:
         flow, turning = 0.0, 0.0
         for i, pump in enumerate(self.pumps, 1):
             running, speed, power, hours, fault, auto = self._names[i - 1]
-            seen[running], seen[speed], seen[hours] = float(pump.delivers), pump.speed, pump.hours
-            seen[power] = pump.power(self.rated) if pump.delivers else 0.0
-            flow, turning = flow + pump.flow, turning + pump.delivers
+            seen[hours], flow = pump.hours, flow + pump.flow
+            if pump.delivers:
+                seen[running], seen[speed], seen[power] = 1.0, pump.speed, pump.power
+                turning += 1.0
             if self.active:
                 seen[fault] = float(f"pump_trip:{i}" in self.active)
                 seen[auto] = float(f"hoa_hand:{i}" not in self.active)
