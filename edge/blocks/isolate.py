@@ -21,16 +21,23 @@ from edge.blocks.zone_layout import (
     AUTO,
     BRANCHES,
     BURST,
+    DECIDED,
+    EVENT_H,
+    EVENT_P,
     GROUP_POINTS,
+    GROUP_STATES,
     ISOLATE_AFTER,
     ISOLATE_CONFIDENCE,
     ISOLATE_POSITION,
     KEPT,
     KEPT_CONFIDENCE,
+    KEPT_FALL,
+    KEPT_R,
     PATHS,
     TRAVEL,
     ZONE_OPERANDS,
     ZONE_POINTS,
+    ZONE_STATES,
     ZONES,
     derived,
     inputs_of,
@@ -92,6 +99,23 @@ def check_paths(paths: Sequence[Path], isolating: Sequence[str]) -> None:
                         f"{valve} is the only supply of {consumer}: auto_isolate would cut it off",
                     )
                 )
+
+
+def memory(zones: Sequence[tuple[str, str | None]]) -> dict[str, int]:
+    """What is kept of the zones (id, valve to shut) under other options: that it was shut, and the
+    event it was shut for. Without them the valve would open by itself, or stop in the middle."""
+    event = {
+        "verdict": KEPT, "confidence": KEPT_CONFIDENCE, "ratio": KEPT_R, "fall": KEPT_FALL,
+        "pressure before": EVENT_P, "header before": EVENT_H, "decided": DECIDED,
+    }  # fmt: skip
+    isolations = GROUP_STATES + len(zones) * ZONE_STATES
+    names = {}
+    for k, (zone, valve) in enumerate(zones):
+        if valve is not None:
+            names[f"isolation by {valve}"] = isolations + k * ISOLATION_STATES + _LATCHED
+            first = GROUP_STATES + k * ZONE_STATES
+            names |= {f"{what} of {zone}": first + at for what, at in event.items()}
+    return names
 
 
 def latched(par: Floats, p: int, st: Floats, s: int, k: int) -> bool:

@@ -312,6 +312,7 @@ ZONE_LOSS = Kind(
     slot=Slot.CORRECT,
     publishes=_publishes,
     states=lambda model: GROUP_STATES + (ZONE_STATES + ISOLATION_STATES) * len(model.zones),
+    keeps=lambda model: isolate.memory([(zone.id, zone.isolate) for zone in model.zones]),
     alarms=_alarms,
     resettable=lambda model: any(zone.auto_isolate for zone in model.zones),
     audited=lambda model: tuple(p.name for p in _isolations(model) if p.name != "tripped"),
