@@ -229,12 +229,12 @@ def publish(
     par: Floats, p: int, st: Floats, s: int, k: int, shown: int,
 ) -> None:  # fmt: skip
     """The state of zone k's isolation, and whether any waits for a person's reset."""
-    tripped = o + GROUP_POINTS + ZONE_POINTS * int(par[p + ZONES])
+    isolated = o + GROUP_POINTS + ZONE_POINTS * int(par[p + ZONES])
     before, any_latched = 0, 0.0
     for j in range(int(par[p + ZONES])):
         if latched(par, p, st, s, j):
             any_latched = 1.0
         if j < k:
             before += int(par[parameters_of(p, j) + AUTO])
-    v[ops[tripped]], q[ops[tripped]] = any_latched, GOOD
-    v[ops[tripped + 1 + before]], q[ops[tripped + 1 + before]] = shown, GOOD
+    v[ops[isolated]], q[ops[isolated]] = any_latched, GOOD
+    v[ops[isolated + 1 + before]], q[ops[isolated + 1 + before]] = shown, GOOD

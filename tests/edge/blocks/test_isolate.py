@@ -113,7 +113,7 @@ def test_it_is_shut_slowly_after_the_verdict_has_stood() -> None:
     assert it.state == CLOSING
     began, shut = it.states.index(CLOSING), len(it.states)
     it.run(60)
-    assert (it.state, it.valve, it.block["tripped"]) == (CLOSED, 0.0, 1.0)
+    assert (it.state, it.valve, it.block["isolated"]) == (CLOSED, 0.0, 1.0)
     shut = it.states.index(CLOSED)
     assert 50.0 <= 0.5 * (shut - began) <= 56.0
     assert max(abs(np.diff(it.asked))) <= 0.5 * 100 / 50
@@ -126,7 +126,7 @@ def test_without_the_word_nothing_is_shut() -> None:
     """Off by default, and then there is nothing to reset."""
     it = Instance(ZONE_LOSS, {"header": "header", "zones": [zone(1), zone(2)]})
     assert not it.requests
-    assert "tripped" not in it.index
+    assert "isolated" not in it.index
     assert ZONE_LOSS.audited(it.model) == ()
     assert not ZONE_LOSS.resettable(it.model)
 
@@ -173,7 +173,7 @@ def test_nothing_opens_it_but_a_person() -> None:
     assert (it.state, it.valve) == (CLOSED, 0.0)
     it.block["reset"] = 1.0
     it.run(120)
-    assert (it.state, it.valve, it.block["tripped"]) == (READY, 80.0, 0.0)
+    assert (it.state, it.valve, it.block["isolated"]) == (READY, 80.0, 0.0)
     assert it.block["zone2"] == NORMAL
 
 
@@ -222,7 +222,7 @@ def test_a_person_who_mended_it_meanwhile_has_it_left_open() -> None:
     it.take(16, 80.0)
     assert it.run(60) == STOPPED
     assert it.valve == 80.0
-    assert it.block["tripped"] == 1.0
+    assert it.block["isolated"] == 1.0
 
 
 def test_a_feedback_that_is_bad_shuts_nothing_and_stops_it() -> None:
