@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import exp, isnan, nan
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -49,6 +50,30 @@ def test_pi_vector() -> None:
         assert before == pytest.approx(integrals[k], abs=5.1e-4)
         request = loop.run(inputs["booster.pressure"])
         assert request == pytest.approx(expected["booster.speed"], abs=5.1e-4)
+
+
+@pytest.mark.parametrize("most", [88.0, 95.0])
+def test_what_the_arbiter_holds_back_does_not_wind_up(most: float) -> None:
+    """A valve that nobody sees goes no further than its bound: the loop leaves it as it would leave
+    a limit of its own, at once when the error turns."""
+    loop = Loop()
+    target = loop.bench.image.target
+    for _ in range(600):
+        loop.run(0.38)
+        target[:] = np.minimum(target, most)
+    assert loop.run(0.405) < most
+
+
+def test_a_rate_of_the_output_does_not_wind_the_loop_up() -> None:
+    """On its way down at 0.4 %/s the integral is never far from what goes out: when the error turns
+    the output turns, too."""
+    loop = Loop(speed=100.0)
+    image, goes = loop.bench.image, 100.0
+    for _ in range(60):
+        goes = max(loop.run(0.41), goes - 0.2)
+        image.target[:] = goes
+    assert goes > 85.0
+    assert loop.run(0.395) > goes
 
 
 def test_the_deadband_zeroes_the_error_and_keeps_the_integral() -> None:
