@@ -57,12 +57,12 @@ CLOSING, CLOSED, HALTED_NO_PATH, HALTED_UNSEEN, HALTED_TAKEN, STUCK, STOPPED = r
 HALTED = HALTED_NO_PATH - NO_OTHER_PATH
 
 SLOWEST = 50.0  # s that a closure takes at least, wherever it begins (§1.3)
-SHUT = 3.0  # %
+SHUT = 3.0  # %, to be seen shut; twice that to be open again
 OPEN = 20.0  # %: less is no supply
 LATE = 1.3  # x the closure after which it should have been seen shut
 
-ISOLATION_STATES = 5
-_LATCHED, _ASKED, _PACE, _SURE_AT, _LATE_AT = range(ISOLATION_STATES)
+ISOLATION_STATES = 6
+_LATCHED, _ASKED, _PACE, _SURE_AT, _LATE_AT, _SHUT = range(ISOLATION_STATES)
 
 
 class Path(Model):
@@ -143,11 +143,10 @@ def isolate(
         st[a + _LATCHED] = 0.0
     if reset or dt == 0.0:
         st[a + _ASKED], st[a + _SURE_AT], st[a + _LATE_AT] = nan, nan, nan
-    burst = st[z + KEPT] == BURST
-    sure = burst and st[z + KEPT_CONFIDENCE] >= par[p + ISOLATE_CONFIDENCE]
-    sure = sure and bursts(v, q, ops, i, par, zp)
+    burst = st[z + KEPT] == BURST and st[z + KEPT_CONFIDENCE] >= par[p + ISOLATE_CONFIDENCE]
+    sure = burst and bursts(v, q, ops, i, par, zp)
     due = lasted(st, a + _SURE_AT, sure, now, par[p + ISOLATE_AFTER])
-    shown = WAITING if sure else READY
+    shown = WAITING if burst else READY  # not by the flow, whose noise would fill the record
     if due and st[a + _LATCHED] == 0.0:
         shown = obstacle(v, q, ops, first, par, p, st, s, k)
         st[a + _LATCHED] = 1.0 if shown == READY else 0.0
@@ -217,7 +216,9 @@ def close(
         return hindered + HALTED
     if shutting and st[state_of(s, k) + KEPT] != BURST:
         return STOPPED
-    if not shutting and f <= SHUT:
+    shut = not shutting and f <= (2.0 * SHUT if st[a + _SHUT] == 1.0 else SHUT)
+    st[a + _SHUT] = 1.0 if shut else 0.0
+    if shut:
         st[a + _LATE_AT] = nan
         return CLOSED
     late = lasted(st, a + _LATE_AT, not shutting, now, (LATE - 1.0) * time + 5.0)
