@@ -242,8 +242,9 @@ def watch(
     wanted = 0
     reset = reset_asked(v, ops[i + RESET_CELL])
     reset = reset or (usable(v, q, ops[i + RESET]) and v[ops[i + RESET]] != 0.0)
-    if reset:
+    if reset and gain_factor(st, s + HUNTING) < 1.0:
         tune_anew(st, s + HUNTING)
+        synchronise(par, p, st, s)
     low = good and st[s + PF] < st[s + GOAL] - LOW
     low = low and spare_pumps(v, ops, o + SHOWN, int(par[p + N]), st, s + PUMPS) > 0
     for k in range(int(par[p + N])):

@@ -86,6 +86,7 @@ def pid_step(
     """
     if reset_asked(v, ops[o + _RESET]):
         tune_anew(st, s + _HUNTING)
+        st[s + _HELD] = 1.0  # the output stays as it is, whatever the error is now
     show(v, q, ops[o + _GAIN], gain_factor(st, s + _HUNTING))
     if not isnan(st[s + _I]) and lost(q, ops, o, st, s + _LOST):
         st[s + _HELD] = 1.0

@@ -14,6 +14,7 @@ from edge.blocks.pid import PID
 from edge.image.quality import BAD, COMM, CONFIG, HELD, NEVER, RANGE, SENSOR, SIMULATED, UNCERTAIN
 from tests.support.rules import CONTROL, Bench, site_of
 
+HUNTING = 7  # the state of a loop's gain
 LOOP: dict[str, Any] = {
     "input": "b.pressure", "setpoint": "b.setpoint", "output": "b.speed", "kp": 400.0, "ti": "6s",
     "low": 70.0, "high": 100.0,
@@ -50,6 +51,18 @@ def test_pi_vector() -> None:
         assert before == pytest.approx(integrals[k], abs=5.1e-4)
         request = loop.run(inputs["booster.pressure"])
         assert request == pytest.approx(expected["booster.speed"], abs=5.1e-4)
+
+
+def test_a_reset_of_the_gain_moves_nothing() -> None:
+    """A loop at a quarter of its gain has it back: the output goes on from where it is."""
+    loop = Loop(low=0.0, ti="600s")
+    loop.run(0.4)
+    loop.bench.programs.control.state[HUNTING] = 0.25
+    before = loop.run(0.41, 20)
+    loop.bench["reset"] = 1.0
+    assert loop.run(0.41) == pytest.approx(before, abs=0.1)
+    assert loop.bench["loop.gain_factor"] == 1.0
+    assert loop.run(0.41) == pytest.approx(before, abs=0.1)
 
 
 @pytest.mark.parametrize("most", [88.0, 95.0])
