@@ -78,12 +78,11 @@ CORRECT = float(Slot.CORRECT)
 RUN, SPEED, FEEDBACK, FAULT, HOA, COUNTER, PUMP_OPERANDS = 0, TARGET_OPERANDS, 8, 9, 10, 11, 12
 HYSTERESIS = 2.0  # h by which the lead must have run longer before another takes its place
 FULL_SPEED = 100.0  # % of a pump on the mains
-_STATES = STATES | {
-    TRIPPED: Text("故障, 或跳停待复位", "fault, or tripped and waits for a reset")
-}
+_STATES = STATES | {TRIPPED: Text("故障, 或跳停待复位", "fault, or tripped and waits for a reset")}
 # Of a pump, after those of a motor; a lock-out is MAYBE until OUTAGE is over.
 LOCKED_OUT, FAULT_AT, PUMP_STATES = MOTOR_STATES, MOTOR_STATES + 1, MOTOR_STATES + 2
 MAYBE, OUTAGE = 0.5, 5.0  # s: contacts of one power cut, by the slowest poll
+LET_GO = -1e9  # when a contact made that is let go until it opens
 
 
 def adopt_pump(v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int) -> bool:
@@ -116,7 +115,7 @@ def locked_out(
     ran = driven > 0.5 or is_on(v, q, ops[r + FEEDBACK]) or not isnan(st[t + FAILED_AT])
     if is_off(v, q, ops[r + HOA]):
         return bool(st[t + LOCKED_OUT] > 0.0)
-    if faulty and ran and st[t + FAULT_AT] > -inf and not st[t + LOCKED_OUT] > 0.0:
+    if faulty and ran and st[t + FAULT_AT] != LET_GO and not st[t + LOCKED_OUT] > 0.0:
         st[t + LOCKED_OUT] = MAYBE
     elif sound and owner == CORRECT and driven < 0.5:
         st[t + LOCKED_OUT] = 0.0
@@ -144,7 +143,7 @@ def see_outage(
     for i in range(n):
         pump = t + i * PUMP_STATES
         if recent > 1 and is_recent(st, pump, now):
-            st[pump + FAULT_AT] = -inf  # until it opens
+            st[pump + FAULT_AT] = LET_GO
             if st[pump + LOCKED_OUT] == MAYBE:
                 st[pump + LOCKED_OUT] = 0.0
 
