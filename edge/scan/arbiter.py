@@ -123,8 +123,8 @@ class Arbiter:
         same = asked == self._asked and holding == self._holding and not turned
         if same and self._settled and now < self._next_time:
             return  # as most steps are
+        self._next_time = math.inf
         if self._timed:
-            self._next_time = math.inf
             for timed in self._timed:
                 if not held[timed.ordinal]:
                     self._time(timed, now)
