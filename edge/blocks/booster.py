@@ -126,6 +126,7 @@ from edge.blocks.pumps import (
     pump_state,
     ready_pumps,
     retry_failed,
+    see_outage,
     spare_pumps,
     taken_speed,
     unlock,
@@ -241,20 +242,22 @@ def watch(
     wanted = 0
     reset = reset_asked(v, ops[i + RESET_CELL])
     reset = reset or (usable(v, q, ops[i + RESET]) and v[ops[i + RESET]] != 0.0)
-    if reset:
+    if reset and gain_factor(st, s + HUNTING) < 1.0:
         tune_anew(st, s + HUNTING)
+        synchronise(par, p, st, s)
     low = good and st[s + PF] < st[s + GOAL] - LOW
     low = low and spare_pumps(v, ops, o + SHOWN, int(par[p + N]), st, s + PUMPS) > 0
     for k in range(int(par[p + N])):
         r, t = i + INPUT_COUNT + k * PUMP_OPERANDS, s + PUMPS + k * PUMP_STATES
         state, hours = ops[o + SHOWN + 2 * k], ops[o + SHOWN + 2 * k + 1]
         if reset:
-            unlock(st, t)
+            unlock(v, q, ops, r, st, t)
         code = pump_state(v, q, ops, r, st, t, now, par[p + START_TIME], low)
         count_hours(v, q, ops, r, st, t, code, dt)
         v[state], q[state] = code, 0
         v[hours], q[hours] = st[t + HOURS], 0
         wanted += 1 if st[t + WANTED] == 1.0 or code == FORCED else 0
+    see_outage(v, q, ops, i + INPUT_COUNT, int(par[p + N]), st, s + PUMPS, now)
     out = retry_failed(
         v, ops, o + SHOWN, int(par[p + N]), st, s + PUMPS, par[p + DUTY], now, par[p + RETRY]
     )

@@ -21,16 +21,23 @@ from edge.blocks.zone_layout import (
     AUTO,
     BRANCHES,
     BURST,
+    DECIDED,
+    EVENT_H,
+    EVENT_P,
     GROUP_POINTS,
+    GROUP_STATES,
     ISOLATE_AFTER,
     ISOLATE_CONFIDENCE,
     ISOLATE_POSITION,
     KEPT,
     KEPT_CONFIDENCE,
+    KEPT_FALL,
+    KEPT_R,
     PATHS,
     TRAVEL,
     ZONE_OPERANDS,
     ZONE_POINTS,
+    ZONE_STATES,
     ZONES,
     derived,
     inputs_of,
@@ -50,12 +57,12 @@ CLOSING, CLOSED, HALTED_NO_PATH, HALTED_UNSEEN, HALTED_TAKEN, STUCK, STOPPED = r
 HALTED = HALTED_NO_PATH - NO_OTHER_PATH
 
 SLOWEST = 50.0  # s that a closure takes at least, wherever it begins (§1.3)
-SHUT = 3.0  # %
+SHUT = 3.0  # %, to be seen shut; twice that to be open again
 OPEN = 20.0  # %: less is no supply
 LATE = 1.3  # x the closure after which it should have been seen shut
 
-ISOLATION_STATES = 5
-_LATCHED, _ASKED, _PACE, _SURE_AT, _LATE_AT = range(ISOLATION_STATES)
+ISOLATION_STATES = 6
+_LATCHED, _ASKED, _PACE, _SURE_AT, _LATE_AT, _SHUT = range(ISOLATION_STATES)
 
 
 class Path(Model):
@@ -94,6 +101,23 @@ def check_paths(paths: Sequence[Path], isolating: Sequence[str]) -> None:
                 )
 
 
+def memory(zones: Sequence[tuple[str, str | None]]) -> dict[str, int]:
+    """What is kept of the zones (id, valve to shut) under other options: that it was shut, and the
+    event it was shut for. Without them the valve would open by itself, or stop in the middle."""
+    event = {
+        "verdict": KEPT, "confidence": KEPT_CONFIDENCE, "ratio": KEPT_R, "fall": KEPT_FALL,
+        "pressure before": EVENT_P, "header before": EVENT_H, "decided": DECIDED,
+    }  # fmt: skip
+    isolations = GROUP_STATES + len(zones) * ZONE_STATES
+    names = {}
+    for k, (zone, valve) in enumerate(zones):
+        if valve is not None:
+            names[f"isolation by {valve}"] = isolations + k * ISOLATION_STATES + _LATCHED
+            first = GROUP_STATES + k * ZONE_STATES
+            names |= {f"{what} of {zone}": first + at for what, at in event.items()}
+    return names
+
+
 def latched(par: Floats, p: int, st: Floats, s: int, k: int) -> bool:
     """Whether zone k is being shut, or is."""
     if par[parameters_of(p, k) + AUTO] != 1.0:
@@ -119,11 +143,10 @@ def isolate(
         st[a + _LATCHED] = 0.0
     if reset or dt == 0.0:
         st[a + _ASKED], st[a + _SURE_AT], st[a + _LATE_AT] = nan, nan, nan
-    burst = st[z + KEPT] == BURST
-    sure = burst and st[z + KEPT_CONFIDENCE] >= par[p + ISOLATE_CONFIDENCE]
-    sure = sure and bursts(v, q, ops, i, par, zp)
+    burst = st[z + KEPT] == BURST and st[z + KEPT_CONFIDENCE] >= par[p + ISOLATE_CONFIDENCE]
+    sure = burst and bursts(v, q, ops, i, par, zp)
     due = lasted(st, a + _SURE_AT, sure, now, par[p + ISOLATE_AFTER])
-    shown = WAITING if sure else READY
+    shown = WAITING if burst else READY  # not by the flow, whose noise would fill the record
     if due and st[a + _LATCHED] == 0.0:
         shown = obstacle(v, q, ops, first, par, p, st, s, k)
         st[a + _LATCHED] = 1.0 if shown == READY else 0.0
@@ -193,7 +216,9 @@ def close(
         return hindered + HALTED
     if shutting and st[state_of(s, k) + KEPT] != BURST:
         return STOPPED
-    if not shutting and f <= SHUT:
+    shut = not shutting and f <= (2.0 * SHUT if st[a + _SHUT] == 1.0 else SHUT)
+    st[a + _SHUT] = 1.0 if shut else 0.0
+    if shut:
         st[a + _LATE_AT] = nan
         return CLOSED
     late = lasted(st, a + _LATE_AT, not shutting, now, (LATE - 1.0) * time + 5.0)
@@ -205,12 +230,12 @@ def publish(
     par: Floats, p: int, st: Floats, s: int, k: int, shown: int,
 ) -> None:  # fmt: skip
     """The state of zone k's isolation, and whether any waits for a person's reset."""
-    tripped = o + GROUP_POINTS + ZONE_POINTS * int(par[p + ZONES])
+    isolated = o + GROUP_POINTS + ZONE_POINTS * int(par[p + ZONES])
     before, any_latched = 0, 0.0
     for j in range(int(par[p + ZONES])):
         if latched(par, p, st, s, j):
             any_latched = 1.0
         if j < k:
             before += int(par[parameters_of(p, j) + AUTO])
-    v[ops[tripped]], q[ops[tripped]] = any_latched, GOOD
-    v[ops[tripped + 1 + before]], q[ops[tripped + 1 + before]] = shown, GOOD
+    v[ops[isolated]], q[ops[isolated]] = any_latched, GOOD
+    v[ops[isolated + 1 + before]], q[ops[isolated + 1 + before]] = shown, GOOD

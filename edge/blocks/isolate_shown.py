@@ -21,8 +21,10 @@ from edge.blocks.isolate import (
 from edge.blocks.kind import AlarmTemplate, Published
 from edge.text import Text
 
+# Not `tripped`: the panel's button resets what bears that name, and whoever presses it for a pump
+# must not open a burst pipe with it.
 WAITS_FOR_RESET = Published(
-    "tripped", "", Text("自动隔离待复位", "isolation waits for a reset"),
+    "isolated", "", Text("自动隔离待复位", "isolation waits for a reset"),
     {0: Text("否", "no"), 1: Text("是", "yes")},
 )  # fmt: skip
 

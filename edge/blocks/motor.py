@@ -217,7 +217,11 @@ _OUT = Text(
     "it stays out until a person resets it (edge reset, or the panel's button)",
 )
 
-
+_TRIPPED_OUT = Text(
+    "运行中跳停的泵停用, 直至有人复位 (edge reset 或面板复位); 停电时各泵同时报故障不算跳停",
+    "a pump that tripped in operation stays out until a person resets it (edge reset, or the "
+    "panel's button); faults of all pumps at once, as in a power cut, are none",
+)
 _BREAKER = Text("检查断路器和热继电器", "check breaker and overload relay")
 _SHAFT = Text("断电隔离后手盘轴是否灵活", "isolated: does the shaft turn by hand?")
 _SHAFT_RESET = Text(
@@ -241,7 +245,7 @@ def motor_alarms(
             f"{{RULE}}_{name.upper()}_TRIP", f"{{rule}}.{name} == {TRIPPED}", 2,
             Text(f"{zh}故障跳停", f"{en.capitalize()} tripped"),
             (tripped, Text("查看电流", "look at the current"), _SHAFT_RESET if out else _SHAFT),
-            shows=shows, consequence=_OUT if out else NOTHING,
+            shows=shows, consequence=_TRIPPED_OUT if out else NOTHING,
         ),
         AlarmTemplate(
             f"{{RULE}}_{name.upper()}_FAIL_START", f"{{rule}}.{name} == {FAILED}", 2,

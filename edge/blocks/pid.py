@@ -20,7 +20,7 @@ from edge.blocks.oscillation import (
     look_anew,
     tune_anew,
 )
-from edge.blocks.output import ask, found_again, held_by_other, lost, present, show
+from edge.blocks.output import DECIDED, ask, found_again, held_by_other, lost, present, show
 from edge.blocks.ramp import toward
 from edge.blocks.timing import lasted
 from edge.image.image import Bits, Floats, Index
@@ -86,6 +86,7 @@ def pid_step(
     """
     if reset_asked(v, ops[o + _RESET]):
         tune_anew(st, s + _HUNTING)
+        st[s + _HELD] = 1.0  # the output stays as it is, whatever the error is now
     show(v, q, ops[o + _GAIN], gain_factor(st, s + _HUNTING))
     if not isnan(st[s + _I]) and lost(q, ops, o, st, s + _LOST):
         st[s + _HELD] = 1.0
@@ -113,6 +114,7 @@ def pid_step(
         us = follow(v, q, ops, o, par, p, st, s, kp_now(par, p, st, s) * error)
         look_anew(st, s + _HUNTING)
     else:
+        track(v, ops, o, par, p, st, s, dt)
         us = regulate(error, slope, par, p, st, s, dt)
         watch_loop(setpoint - v[pv], setpoint, error, us, par, p, st, s, now, dt)
     st[s + _HELD] = 0.0
@@ -169,6 +171,21 @@ def follow(
     return us
 
 
+def track(
+    v: Floats, ops: Index, o: int, par: Floats, p: int, st: Floats, s: int, dt: float
+) -> None:  # fmt: skip
+    """Let the integral follow what went out where that is not what was asked: a bound or a rate of
+    the output is saturation like the loop's own limits."""
+    decided = v[ops[o + DECIDED]]
+    if not isnan(decided):
+        st[s + _I] += (decided - st[s + _LAST]) * min(dt / tracking(par, p), 1.0)
+
+
+def tracking(par: Floats, p: int) -> float:
+    """Tt: Ti unless the site says otherwise."""
+    return float(par[p + _TI] if isnan(par[p + _TT]) else par[p + _TT])
+
+
 def regulate(
     error: float, slope: float, par: Floats, p: int, st: Floats, s: int, dt: float
 ) -> float:
@@ -179,8 +196,7 @@ def regulate(
     us = clip(u, par[p + _LOW], par[p + _HIGH])
     if not isnan(par[p + _SLEW]):
         us = toward(st[s + _LAST], us, par[p + _SLEW] * dt, par[p + _SLEW] * dt)
-    tt = ti if isnan(par[p + _TT]) else par[p + _TT]
-    st[s + _I] = integral + kp / ti * error * dt + (us - u) * dt / tt
+    st[s + _I] = integral + kp / ti * error * dt + (us - u) * dt / tracking(par, p)
     return us
 
 

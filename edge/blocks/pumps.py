@@ -7,6 +7,10 @@ A pump that tripped or did not start is locked out until a person resets it (dom
 correction that keeps it off at its own slot resets the drive; what its fault left goes with it. A
 pump that is only believed not to have started, since its feedback is missing, is tried again after
 a while where too few others are left: no feedback stops the water.
+
+A trip is a fault of a pump that ran. Fail-safe contacts fall with the mains, and a power cut must
+not leave a compound dry until somebody comes: a contact at a pump that stands, or at all pumps
+within OUTAGE, keeps them off only as long as it says so.
 """
 
 from __future__ import annotations
@@ -74,8 +78,11 @@ CORRECT = float(Slot.CORRECT)
 RUN, SPEED, FEEDBACK, FAULT, HOA, COUNTER, PUMP_OPERANDS = 0, TARGET_OPERANDS, 8, 9, 10, 11, 12
 HYSTERESIS = 2.0  # h by which the lead must have run longer before another takes its place
 FULL_SPEED = 100.0  # % of a pump on the mains
-_STATES = STATES | {TRIPPED: Text("故障跳停, 待复位", "tripped, waits for a reset")}
-LOCKED_OUT, PUMP_STATES = MOTOR_STATES, MOTOR_STATES + 1  # of a pump, after those of a motor
+_STATES = STATES | {TRIPPED: Text("故障, 或跳停待复位", "fault, or tripped and waits for a reset")}
+# Of a pump, after those of a motor; a lock-out is MAYBE until OUTAGE is over.
+LOCKED_OUT, FAULT_AT, PUMP_STATES = MOTOR_STATES, MOTOR_STATES + 1, MOTOR_STATES + 2
+MAYBE, OUTAGE = 0.5, 5.0  # s: contacts of one power cut, by the slowest poll
+LET_GO = -1e9  # when a contact made that is let go until it opens
 
 
 def adopt_pump(v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int) -> bool:
@@ -89,21 +96,56 @@ def pump_state(
 ) -> int:  # fmt: skip
     """What the pump is doing, once tripped until a reset; see `motor_state`."""
     driven, owner = v[ops[r + RUN + DECIDED]], v[ops[r + RUN + OWNER]]
-    f, tripped = r + FEEDBACK, locked_out(v, q, ops, r, driven, owner, st, t)
+    f, out = r + FEEDBACK, locked_out(v, q, ops, r, driven, owner, st, t, now)
+    tripped = out or is_on(v, q, ops[r + FAULT])
     return motor_state(v, q, ops, f, driven, owner, st, t, now, start_time, low, tripped, False)
 
 
 def locked_out(
-    v: Floats, q: Bits, ops: Index, r: int, driven: float, owner: float, st: Floats, t: int
+    v: Floats, q: Bits, ops: Index, r: int, driven: float, owner: float,
+    st: Floats, t: int, now: float,
 ) -> bool:  # fmt: skip
     """Whether a trip keeps the pump out, its contact open again or not; see above."""
     fault = ops[r + FAULT]
-    if not is_off(v, q, ops[r + HOA]):
-        if is_on(v, q, fault):
-            st[t + LOCKED_OUT] = 1.0
-        elif is_off(v, q, fault) and owner == CORRECT and driven < 0.5:
-            st[t + LOCKED_OUT] = 0.0
-    return bool(st[t + LOCKED_OUT] == 1.0)
+    faulty, sound = is_on(v, q, fault), is_off(v, q, fault)
+    if faulty and isnan(st[t + FAULT_AT]):
+        st[t + FAULT_AT] = now
+    elif sound and not is_recent(st, t, now):
+        st[t + FAULT_AT] = nan
+    ran = driven > 0.5 or is_on(v, q, ops[r + FEEDBACK]) or not isnan(st[t + FAILED_AT])
+    if is_off(v, q, ops[r + HOA]):
+        return bool(st[t + LOCKED_OUT] > 0.0)
+    if faulty and ran and st[t + FAULT_AT] != LET_GO and not st[t + LOCKED_OUT] > 0.0:
+        st[t + LOCKED_OUT] = MAYBE
+    elif sound and owner == CORRECT and driven < 0.5:
+        st[t + LOCKED_OUT] = 0.0
+    if st[t + LOCKED_OUT] == MAYBE and not is_recent(st, t, now):
+        st[t + LOCKED_OUT] = 1.0
+    return bool(st[t + LOCKED_OUT] > 0.0)
+
+
+def is_recent(st: Floats, t: int, now: float) -> bool:
+    """Whether the contact made within OUTAGE, open again or not."""
+    return bool(now - st[t + FAULT_AT] < OUTAGE)
+
+
+def see_outage(
+    v: Floats, q: Bits, ops: Index, r: int, n: int, st: Floats, t: int, now: float
+) -> None:  # fmt: skip
+    """Let go what all pumps lost together. One that had tripped before stays out."""
+    recent = 0
+    for i in range(n):
+        pump = t + i * PUMP_STATES
+        if is_recent(st, pump, now):
+            recent += 1
+        elif is_off(v, q, ops[r + i * PUMP_OPERANDS + FAULT]):
+            return
+    for i in range(n):
+        pump = t + i * PUMP_STATES
+        if recent > 1 and is_recent(st, pump, now):
+            st[pump + FAULT_AT] = LET_GO
+            if st[pump + LOCKED_OUT] == MAYBE:
+                st[pump + LOCKED_OUT] = 0.0
 
 
 def delayed(v: Floats, ops: Index, r: int) -> bool:
@@ -112,9 +154,11 @@ def delayed(v: Floats, ops: Index, r: int) -> bool:
     return bool(owner == MIN_TIME and driven < 0.5)
 
 
-def unlock(st: Floats, t: int) -> None:
-    """A person says that it may run again; a fault that still stands locks it out anew."""
-    st[t + LOCKED_OUT], st[t + FAILED_AT] = 0.0, nan
+def unlock(v: Floats, q: Bits, ops: Index, r: int, st: Floats, t: int) -> None:
+    """A person says that it may run again, which a fault that still stands does not hear."""
+    st[t + FAILED_AT] = nan
+    if not is_on(v, q, ops[r + FAULT]):
+        st[t + LOCKED_OUT] = 0.0
 
 
 def retry_failed(
@@ -128,7 +172,7 @@ def retry_failed(
         pump = t + i * PUMP_STATES
         if left < needed:
             forgive(st, pump, now, retry, False)
-        out += 1 if st[pump + LOCKED_OUT] == 1.0 or not isnan(st[pump + FAILED_AT]) else 0
+        out += 1 if st[pump + LOCKED_OUT] > 0.0 or not isnan(st[pump + FAILED_AT]) else 0
     return out
 
 

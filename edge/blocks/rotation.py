@@ -42,6 +42,7 @@ from edge.blocks.pumps import (
     pump_state,
     ready_pumps,
     retry_failed,
+    see_outage,
     unlock,
 )
 from edge.blocks.timing import lasted
@@ -106,12 +107,13 @@ def rotation_step(
     for i in range(count):
         each, of = r + i * PUMP_OPERANDS, t + i * PUMP_STATES
         if reset:
-            unlock(st, of)
+            unlock(v, q, ops, each, st, of)
         code = pump_state(v, q, ops, each, st, of, now, par[p + _START_TIME], False)
         count_hours(v, q, ops, each, st, of, code, dt)
         show(v, q, ops[shown + 2 * i], float(code))
         show(v, q, ops[shown + 2 * i + 1], st[of + HOURS])
     want = int(st[s + _WANT])
+    see_outage(v, q, ops, r, count, st, t, now)
     out = retry_failed(v, ops, shown, count, st, t, float(want), now, par[p + _RETRY])
     show(v, q, ops[o + _TRIPPED], float(out))
     extra = swap_lead(v, ops, shown, count, want, par, p, st, s, now)

@@ -52,7 +52,8 @@ class Zone(Model):
     others.
 
     `auto_isolate`: a burst here shuts the zone's valve, or the one that `isolate` names, whose
-    position is `isolate_position`. Only a person opens it again, with `edge reset` of the rule.
+    position is `isolate_position`. Only a person opens it again, with `edge reset` of the rule: the
+    panel's button, which resets all that tripped, does not.
     """
 
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -312,9 +313,10 @@ ZONE_LOSS = Kind(
     slot=Slot.CORRECT,
     publishes=_publishes,
     states=lambda model: GROUP_STATES + (ZONE_STATES + ISOLATION_STATES) * len(model.zones),
+    keeps=lambda model: isolate.memory([(zone.id, zone.isolate) for zone in model.zones]),
     alarms=_alarms,
     resettable=lambda model: any(zone.auto_isolate for zone in model.zones),
-    audited=lambda model: tuple(p.name for p in _isolations(model) if p.name != "tripped"),
+    audited=lambda model: tuple(p.name for p in _isolations(model) if p != WAITS_FOR_RESET),
     derived=_derived,
     positions=_positions,
     explains=lambda model: {
@@ -369,10 +371,10 @@ ZONE_LOSS = Kind(
                 (1.0, {"z2.pressure": 0.321, "z2.flow": 16.72},
                  {"zone2": BURST, "zone2_confidence": 0.8, "zone2_isolation": WAITING}),
                 *((float(t), {}, {"v2.command": nan}) for t in range(2, 11)),
-                (11.0, {}, {"zone2_isolation": CLOSING, "tripped": 1, "v2.command": 80.0}),
+                (11.0, {}, {"zone2_isolation": CLOSING, "isolated": 1, "v2.command": 80.0}),
                 (12.0, {}, {"v2.command": 78.4}),
                 (13.0, {}, {"v2.command": 76.8, "zone2": BURST}),
-                (14.0, {"reset": 1.0}, {"v2.command": nan, "tripped": 0}),
+                (14.0, {"reset": 1.0}, {"v2.command": nan, "isolated": 0}),
             ),
         ),
     ),

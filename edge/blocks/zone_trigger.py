@@ -20,6 +20,7 @@ from edge.blocks.zone_layout import (
     H_FAST,
     H_SLOW,
     KEPT,
+    KEPT_BRANCH,
     LAST_H,
     LAST_Q,
     LAST_RAW,
@@ -64,6 +65,8 @@ def forget(count: int, st: Floats, s: int) -> None:
         st[z + LAST_RAW], st[z + STEP_AT], st[z + TRIGGER] = nan, nan, nan
         st[z + LOW_AT], st[z + DEVIATION_AT], st[z + RECOVER_AT] = nan, nan, nan
         st[z + SLOW_FALL_AT], st[z + AGAIN_AT] = nan, nan
+        if isnan(st[z + KEPT_BRANCH]):  # of a verdict that was kept under another tree
+            st[z + KEPT_BRANCH] = -1.0
 
 
 def advance(st: Floats, at: int, now: float, width: float) -> int:

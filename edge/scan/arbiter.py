@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.image.image import ProcessImage
 from edge.image.slots import Slot
@@ -23,6 +24,7 @@ from edge.site.site import Output
 RAMP_EVERY = 0.5  # seconds between two steps of a rated output: devices wear out by writes
 HOUR = 3600.0
 _MIN_TIME = Slot.MIN_TIME - 1
+Which = NDArray[np.bool_]  # of the commandable points
 
 
 @dataclass(slots=True)
@@ -107,20 +109,22 @@ class Arbiter:
                 if on or timed.on is None or timed.on != on:
                     timed.on, timed.since = on, now
 
-    def step(self, now: float, held: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
-        """Decide every target and owner. `held` outputs keep their target: not ready yet."""
+    def step(self, now: float, held: Which, undriven: Which | None = None) -> None:
+        """Decide every target and owner. `held` outputs keep their target: not ready yet. Nobody
+        owns an `undriven` one, those that are held: rules track it, and gather nothing."""
         if not len(self._columns):
             return
         request = self._image.request
-        asked, holding = request.tobytes(), held.tobytes()
+        undriven = held if undriven is None else undriven
+        asked, holding = request.tobytes(), held.tobytes() + undriven.tobytes()
         turned = self.bounds.look(held)
         if turned:
             self._eased |= self.bounds.turned
         same = asked == self._asked and holding == self._holding and not turned
         if same and self._settled and now < self._next_time:
             return  # as most steps are
+        self._next_time = math.inf
         if self._timed:
-            self._next_time = math.inf
             for timed in self._timed:
                 if not held[timed.ordinal]:
                     self._time(timed, now)
@@ -136,11 +140,10 @@ class Arbiter:
         if turned:
             self._goal, self._winner = self._wanted.copy(), self._first.copy()
             self.bounds.limit(self._goal, self._winner)
-        # Nobody owns an output that is not driven yet: rules track what the device does.
-        self._image.owner[:] = np.where(held, 0.0, self._winner)
+        self._image.owner[:] = np.where(undriven, 0.0, self._winner)
         self._settled = self._move(now, held)
 
-    def _move(self, now: float, held: np.ndarray[Any, np.dtype[np.bool_]]) -> bool:
+    def _move(self, now: float, held: Which) -> bool:
         """Bring targets to their goals, or nearer; True when all of them are there."""
         target = self._image.target
         free = ~held

@@ -233,7 +233,7 @@ class Scan:
             self.arbiter.ask(ask.slot, ask.ordinal, ask.value, ask.expires)
         self._agendas(wall, trusted)
         self._programs(now)
-        self.arbiter.step(now, self.outputs.held)
+        self.arbiter.step(now, self.outputs.held, self.outputs.undriven())
         self._release(now)
         transitions = self._alarm(now, wall)
         writes = self._writes(now)
@@ -315,7 +315,7 @@ class Scan:
             rules = {f"rules.{rule}" for wire in released for rule in wire.rules}
             self.programs.control.restart(rules)
             self._attempt(self.programs.control, now)
-            self.arbiter.step(now, self.outputs.held)
+            self.arbiter.step(now, self.outputs.held, self.outputs.undriven())
 
     def _alarm(self, now: float, wall: float) -> list[Transition]:
         for panel in self.panels:

@@ -66,6 +66,8 @@ class Outputs:
         self._give_up_at = math.nan
         self._early: set[int] = set()  # let go by a protection before their time
         self._has_run: NDArray[np.bool_] = np.zeros(count, bool)  # since it was let go
+        self._switched = [w for w in wires if w.hoa is not None]
+        self._hand: NDArray[np.bool_] = np.zeros(count, bool)
         self._by_point = {w.point: w for w in wires}
         self._elsewhere = Elsewhere(wires, image, events)
 
@@ -148,6 +150,14 @@ class Outputs:
             return []
         needs = {*wire.needs, *([wire.at] if wire.readable else ())}
         return sorted(i for i in needs if math.isinf(stamp[i]))
+
+    def undriven(self) -> NDArray[np.bool_]:
+        """Which outputs nobody drives now: those that are held, or in the hands of a switch."""
+        if not self._switched:
+            return self.held
+        for wire in self._switched:
+            self._hand[wire.ordinal] = self._in_hand(wire)
+        return self.held | self._hand
 
     def in_hand(self, ordinal: int) -> bool:
         """Whether a hard-wired switch keeps the output from being driven."""

@@ -262,8 +262,9 @@ def test_no_pump_available() -> None:
     """When the last pump trips nothing is asked any more and the state says so, until a person
     resets."""
     plant = Set().settled()
-    plant.plant.active.update({"pump_trip:1", "pump_trip:2", "pump_trip:3"})
-    plant.run(1)
+    for pump in (1, 2, 3):
+        plant.plant.active.add(f"pump_trip:{pump}")
+        plant.run(10)
     assert (plant.block["state"], plant.asked("run")) == (NO_PUMP, [0.0, 0.0, 0.0])
     plant.plant.active.clear()
     plant.run(120)

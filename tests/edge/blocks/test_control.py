@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import exp, isnan, nan
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -13,6 +14,7 @@ from edge.blocks.pid import PID
 from edge.image.quality import BAD, COMM, CONFIG, HELD, NEVER, RANGE, SENSOR, SIMULATED, UNCERTAIN
 from tests.support.rules import CONTROL, Bench, site_of
 
+HUNTING = 7  # the state of a loop's gain
 LOOP: dict[str, Any] = {
     "input": "b.pressure", "setpoint": "b.setpoint", "output": "b.speed", "kp": 400.0, "ti": "6s",
     "low": 70.0, "high": 100.0,
@@ -49,6 +51,42 @@ def test_pi_vector() -> None:
         assert before == pytest.approx(integrals[k], abs=5.1e-4)
         request = loop.run(inputs["booster.pressure"])
         assert request == pytest.approx(expected["booster.speed"], abs=5.1e-4)
+
+
+def test_a_reset_of_the_gain_moves_nothing() -> None:
+    """A loop at a quarter of its gain has it back: the output goes on from where it is."""
+    loop = Loop(low=0.0, ti="600s")
+    loop.run(0.4)
+    loop.bench.programs.control.state[HUNTING] = 0.25
+    before = loop.run(0.41, 20)
+    loop.bench["reset"] = 1.0
+    assert loop.run(0.41) == pytest.approx(before, abs=0.1)
+    assert loop.bench["loop.gain_factor"] == 1.0
+    assert loop.run(0.41) == pytest.approx(before, abs=0.1)
+
+
+@pytest.mark.parametrize("most", [88.0, 95.0])
+def test_what_the_arbiter_holds_back_does_not_wind_up(most: float) -> None:
+    """A valve that nobody sees goes no further than its bound: the loop leaves it as it would leave
+    a limit of its own, at once when the error turns."""
+    loop = Loop()
+    target = loop.bench.image.target
+    for _ in range(600):
+        loop.run(0.38)
+        target[:] = np.minimum(target, most)
+    assert loop.run(0.405) < most
+
+
+def test_a_rate_of_the_output_does_not_wind_the_loop_up() -> None:
+    """On its way down at 0.4 %/s the integral is never far from what goes out: when the error turns
+    the output turns, too."""
+    loop = Loop(speed=100.0)
+    image, goes = loop.bench.image, 100.0
+    for _ in range(60):
+        goes = max(loop.run(0.41), goes - 0.2)
+        image.target[:] = goes
+    assert goes > 85.0
+    assert loop.run(0.395) > goes
 
 
 def test_the_deadband_zeroes_the_error_and_keeps_the_integral() -> None:

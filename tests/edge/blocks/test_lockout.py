@@ -139,6 +139,83 @@ def test_trips_are_not_tried_again_where_too_few_are_left() -> None:
     assert plant.asked("run") == [0.0, 0.0, 0.0]
 
 
+class Cabinet:
+    """A set on fail-safe contacts: without mains every drive stands and says fault."""
+
+    def __init__(self, plant: Set, skew: float = 0.0) -> None:
+        self.plant, self.skew = plant, skew
+
+    def cut(self, seconds: float) -> None:
+        """Contacts are read one after another, `skew` s apart, in both directions."""
+        faults = self.plant.plant.active
+        for change in (faults.add, faults.discard):
+            for pump in (1, 2, 3):
+                change(f"pump_trip:{pump}")
+                self.plant.run(self.skew)
+            self.plant.run(seconds)
+            seconds = 60.0
+
+
+@pytest.mark.parametrize("seconds", [1.0, 30.0, 7200.0])
+@pytest.mark.parametrize("skew", [0.0, 0.5, 2.0])
+def test_a_power_cut_locks_nobody_out(seconds: float, skew: float) -> None:
+    """The contacts fall with the mains, one after another as they are read: when the mains are
+    back there is water, without anybody's coming."""
+    plant = Set(duty=2).settled()
+    Cabinet(plant, skew).cut(seconds)
+    assert plant.block["tripped"] == 0
+    plant.run(120)
+    assert sum(plant.asked("run")) == 1
+    assert plant.plant.pressure == pytest.approx(0.40, abs=0.01)
+
+
+def test_a_pump_that_had_tripped_stays_out_over_a_power_cut() -> None:
+    """Its fault was its own."""
+    plant = Set(duty=2).settled()
+    trip(plant, 1)
+    Cabinet(plant, 0.5).cut(30)
+    assert (plant.block["pump1"], plant.block["tripped"]) == (TRIPPED, 1)
+    assert sum(plant.asked("run")) == 1
+
+
+def test_a_trip_beside_a_pump_that_is_out_for_repair_is_a_trip() -> None:
+    """Two drives without power for a week are no reason to forgive the third one's overload."""
+    plant = Set(**WITHOUT_TARGETS).settled()
+    plant.plant.active |= {"pump_trip:2", "pump_trip:3"}
+    plant.run(600)
+    assert plant.block["tripped"] == 0
+    trip(plant, 1)
+    plant.plant.active.clear()
+    plant.run(60)
+    assert plant.block["pump1"] == TRIPPED
+
+
+def test_a_contact_at_a_pump_that_stands_keeps_it_off_and_no_longer() -> None:
+    """Its breaker was off: nothing tripped."""
+    plant = Set(**WITHOUT_TARGETS).settled()
+    plant.plant.active.add("pump_trip:2")
+    plant.run(600)
+    assert (plant.block["pump2"], plant.block["tripped"]) == (TRIPPED, 0)
+    plant.plant.active.clear()
+    plant.run(1)
+    assert plant.block["pump2"] == STOPPED
+
+
+def test_rotation_starts_again_after_a_power_cut() -> None:
+    """Although a minimum on-time holds its contactor through the cut."""
+    block = rotating()
+    turn(block, 0.0, 5.0)
+    block.taken["f1.run"] = (int(Slot.MIN_TIME), 1.0)
+    for name in ("f1", "f2", "f3"):
+        block[f"{name}.fault"] = 1.0
+    turn(block, 5.0, 60.0, dead=("f1", "f2", "f3"))
+    block.taken.clear()
+    for name in ("f1", "f2", "f3"):
+        block[f"{name}.fault"] = 0.0
+    turn(block, 65.0, 5.0)
+    assert (block["running"], block["tripped"]) == (1, 0)
+
+
 def rotating(**options: Any) -> Instance:
     """Three fans of which one is asked for."""
     block = Instance(
@@ -228,7 +305,7 @@ def test_a_correction_and_the_booster_together(fault: str) -> None:
 
     run(10)
     for attempt in range(1, 5):
-        bench["b.p1.fault"] = 1.0
+        bench["b.p1.fault"] = bench["b.p1.running"] = 1.0
         bench.step(now)
         run(400)
         assert bench["drive1.attempts"] == min(attempt, 3)

@@ -13,6 +13,7 @@ from hypothesis import strategies as some
 
 from drivers.sim.models.booster import Booster as Plant
 from edge.blocks import KINDS
+from edge.blocks.booster_layout import HUNTING
 from edge.blocks.oscillation import (
     OSCILLATION_STATES,
     SWINGS,
@@ -236,6 +237,22 @@ def test_halving_moves_nothing_and_a_person_gives_it_back() -> None:
     built.plant.demand = 3.0
     built.run(200)
     assert built.block["gain_factor"] == 0.25
+
+
+def test_giving_it_back_moves_nothing() -> None:
+    """Under the setpoint as it is, the set does not jump to what four times the gain would ask."""
+    block = Set().settled().block
+    block.st[HUNTING] = 0.25
+    block["pressure"] = 0.38
+    now = block.last
+    for _ in range(10):
+        now += 0.5
+        block.step(now)
+    before = block["speed"]
+    block["reset"] = 1.0
+    block.step(now + 0.5)
+    assert block["gain_factor"] == 1.0
+    assert block["speed"] == pytest.approx(before, abs=1.0)
 
 
 class Heated:

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from edge.blocks import INTERNAL, KINDS
+from edge.blocks.isolate import CLOSED, CLOSING
 from edge.blocks.kind import Kind
+from edge.blocks.zone_layout import BRANCH, BURST, NORMAL
 from edge.rules.program import Programs
 from tests.support.rules import Bench, interlock, site_of
 
@@ -195,3 +197,55 @@ def test_what_a_former_version_kept_is_taken_up_too() -> None:
     other.programs.restore(old)
     assert named(same, "rules.supply") == kept
     assert np.isnan(list(named(other, "rules.supply").values())).all()
+
+
+def isolating(**more: Any) -> Bench:
+    """Two zones, of which the second may be shut after 10 s of a burst."""
+    zones = [
+        {"id": f"zone{i}", "pressure": f"z{i}.p", "flow": f"z{i}.q", "baseline": 6.0, "kvs": 22.0,
+         "command": f"v{i}.c", "position": f"v{i}.f", "auto_isolate": i == 2}
+        for i in (1, 2)
+    ]  # fmt: skip
+    options = {"header": "h.p", "confirm": "0s", "isolate_after": "10s", "must_supply": []}
+    bench = Bench(site_of({"zones": ("zone_loss", {"zones": zones, **options, **more})}))
+    bench["h.p"] = 0.41162
+    for i in (1, 2):
+        bench[f"z{i}.p"], bench[f"z{i}.q"], bench[f"v{i}.f"], bench[f"v{i}.c"] = 0.4, 6, 80, 80
+    return bench
+
+
+def test_a_zone_that_is_being_shut_goes_on_under_other_options() -> None:
+    """Another `drop` or tree is no reset: the valve neither opens nor stops halfway."""
+    before = isolating()
+    before.step(0.0)
+    before["z2.p"], before["z2.q"] = 0.321, 16.72
+    for k in range(1, 60):
+        before.step(0.5 * k)
+        before["v2.f"] = before["v2.c"]
+    stands = before["v2.c"]
+    assert (before["zones.zone2_isolation"], 40 < stands < 79) == (CLOSING, True)
+    after = restarted(before, isolating(drop="0.05 MPa", branches=[{"id": "riser"}]))
+    after["z2.p"], after["z2.q"], after["v2.f"], after["v2.c"] = 0.321, 16.72, stands, stands
+    for k in range(60, 62):
+        after.step(0.5 * k)
+    assert (after["zones.zone2_isolation"], after["zones.zone2"]) == (CLOSING, BURST)
+    assert after["v2.c"] == pytest.approx(stands, abs=2.0)
+    for k in range(62, 200):
+        after.step(0.5 * k)
+        after["v2.f"] = after["v2.c"]
+    assert (after["zones.zone2_isolation"], after["v2.c"]) == (CLOSED, 0.0)
+    after["z2.p"] = 0.4
+    for k in range(200, 230):
+        after.step(0.5 * k)
+    assert after["zones.zone2"] == NORMAL  # the loss has an end, too
+
+
+def test_a_verdict_of_another_tree_names_no_branch() -> None:
+    """It is kept where a zone may be shut; which branch it was is not."""
+    before = isolating()
+    before.step(0.0)
+    at = before.programs.slices["rules.zones"].names["verdict of zone2"]
+    state(before.programs, "rules.zones")[at] = BRANCH
+    after = restarted(before, isolating(branches=[{"id": "riser"}]))
+    after.step(1.0)
+    assert (after["zones.zone2"], after["zones.branch"]) == (BRANCH, 0.0)

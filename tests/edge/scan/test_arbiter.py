@@ -53,6 +53,18 @@ def test_the_ladder_of_s42() -> None:
     assert rig.image.owner[0] == Slot.CONTROL
 
 
+@pytest.mark.parametrize("limits", [{}, {"min_off": 120.0}, {"rate": 2.0}])
+def test_what_is_settled_is_not_decided_again(limits: dict[str, Any]) -> None:
+    """Nothing is due until somebody asks for something else, with minimum times or without."""
+    rig = Rig(**limits)
+    rig.ask(Slot.CONTROL, 1.0)
+    rig.run(5.0)
+    assert rig.arbiter.due == math.inf
+    rig.ask(Slot.CONTROL, 0.0)
+    assert rig.arbiter.due == -math.inf
+    assert rig.run(5.0) == 0.0
+
+
 def test_a_pump_just_stopped_by_a_protection_rests_its_minimum_time() -> None:
     """S42: slot 6 holds 0 for 120 s from the stop, against the remote as well."""
     rig = Rig(min_off=120.0)
