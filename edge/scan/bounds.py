@@ -37,8 +37,8 @@ class Bounds:
 
     def __init__(self, image: ProcessImage, ids: Sequence[str], valves: Sequence[Seen]) -> None:
         self._image, self._ids = image, ids
-        self._c = np.asarray([valve.ordinal for valve in valves], np.int32)
-        self._at = np.asarray([valve.at for valve in valves], np.int32)
+        self._c = np.asarray([valve.ordinal for valve in valves], np.intp)
+        self._at = np.asarray([valve.at for valve in valves], np.intp)
         self._low = np.asarray([valve.low for valve in valves])
         self._high = np.asarray([valve.high for valve in valves])
         self._centre: Floats = np.full(len(valves), np.nan)

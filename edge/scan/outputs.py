@@ -67,7 +67,10 @@ class Outputs:
         self._early: set[int] = set()  # let go by a protection before their time
         self._has_run: NDArray[np.bool_] = np.zeros(count, bool)  # since it was let go
         self._switched = [w for w in wires if w.hoa is not None]
+        self._switches = np.asarray([w.hoa for w in self._switched], np.intp)
+        self._stand: tuple[bytes, ...] = ()  # how they stood when they were last looked at
         self._hand: NDArray[np.bool_] = np.zeros(count, bool)
+        self._in_hands = False  # whether any is
         self._by_point = {w.point: w for w in wires}
         self._elsewhere = Elsewhere(wires, image, events)
 
@@ -155,9 +158,14 @@ class Outputs:
         """Which outputs nobody drives now: those that are held, or in the hands of a switch."""
         if not self._switched:
             return self.held
-        for wire in self._switched:
-            self._hand[wire.ordinal] = self._in_hand(wire)
-        return self.held | self._hand
+        image, at = self._image, self._switches
+        switches = image.value.take(at).tobytes(), image.quality.take(at).tobytes()
+        if switches != self._stand:
+            self._stand = switches
+            for wire in self._switched:
+                self._hand[wire.ordinal] = self._in_hand(wire)
+            self._in_hands = bool(self._hand.any())
+        return self.held | self._hand if self._in_hands else self.held
 
     def in_hand(self, ordinal: int) -> bool:
         """Whether a hard-wired switch keeps the output from being driven."""
