@@ -189,7 +189,7 @@ def _still_tripped(client: Client, name: str) -> bool:
     at = f"{name}.tripped"
     model = client.get("model")
     for _ in range(RESET_LOOKS):
-        time.sleep(RESET_LOOK)
+        time.sleep(RESET_LOOK)  # noqa: TID251  a command that a person waits for
         values = {point.id: point.value for point in shown(model, client.get("snapshot"))}
         if not values.get(at):
             return False

@@ -171,7 +171,7 @@ def _wall() -> float:
 
 HINT = Text(
     "另一终端: edge run 站点 --local; 在此键入 fault, repair, silent, answers, faults, quit",
-    "another terminal: edge run SITE --local; type fault, repair, silent, answers, faults, quit here",
+    "elsewhere: edge run SITE --local; here: fault, repair, silent, answers, faults, quit",
 )
 SENSORS = Text(
     "每个模型的传感器: sensor_bad:变量, sensor_jump:变量, sensor_frozen:变量",

@@ -184,8 +184,9 @@ def test_a_model_that_is_wrong_is_told_once(tmp_path: Path) -> None:
 ALARM = """
 alarms:
   level_high:
-    {point: sump.level, above: 1.1 m, priority: P3, text: {zh: 高, en: high}, checks: {zh: [看], en: [look]}}
-"""  # fmt: skip
+    {point: sump.level, above: 1.1 m, priority: P3,
+     text: {zh: 高, en: high}, checks: {zh: [看], en: [look]}}
+"""
 
 
 @pytest.mark.parametrize(
