@@ -204,7 +204,7 @@ PATHS = {
 }
 
 
-def _why(wanted: click.ParamType, message: str) -> Text:
+def _why(wanted: object, message: str) -> Text:
     """What is wrong with a value, where click says it in English only."""
     given = message.partition("'")[2].partition("'")[0]
     match wanted:
