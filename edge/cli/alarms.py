@@ -95,7 +95,7 @@ def ack(alarm: Sequence[str], socket: str | None) -> int:
 @command(
     Text(
         """
-复位已锁存的报警、联锁, 或规则锁定的设备 (跳停的水泵) 和减半的增益; 原因仍在时不起作用。
+复位已锁存的报警、联锁, 或规则闭锁的设备 (跳停的水泵) 和减半的增益; 原因仍在时不起作用。
 
   edge reset TANK_LOW
   edge reset supply
