@@ -178,8 +178,8 @@ SENSORS = Text(
     "sensors of each model: sensor_bad:VARIABLE, sensor_jump:VARIABLE, sensor_frozen:VARIABLE",
 )
 NO_FAULT = Text(
-    "没有故障 {model} {name}{near}; 键入 faults 列出全部",
-    "no fault {model} {name}{near}; `faults` lists them",
+    "没有故障 {model} {name}{near} (键入 faults 列出全部)",
+    "no fault {model} {name}{near} (`faults` lists them)",
 )
 NO_DEVICE = Text("站点没有设备 {device}{near}", "the site has no device {device}{near}")
 NO_WORD = Text(
