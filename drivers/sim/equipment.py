@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
-from errno import EACCES
+from errno import EACCES, EADDRINUSE
 from functools import partial
 from math import isnan
 from pathlib import Path
@@ -113,6 +114,11 @@ class Equipment:
                 device.tick()
             await asyncio.sleep(STEP)
 
+    @property
+    def devices(self) -> Collection[str]:
+        """Those that can be silenced."""
+        return self._silence.keys()
+
     def silence(self, device: str, silent: bool) -> None:
         """A device stops answering, or answers again. KeyError: there is no such one."""
         self._silence[device](silent)
@@ -126,7 +132,7 @@ class Equipment:
         for line in self.lines:
             yield f"modbus rtu {line.path}, units {', '.join(map(str, sorted(line.units)))}"
         for device in self.bacnet.values():
-            yield f"bacnet/ip {device.address}, device {device.device}"
+            yield f"bacnet/ip {re.sub('/[0-9]+', '', device.address)}, device {device.device}"
 
     def _catch_up(self) -> None:
         self.rig.advance_to(asyncio.get_running_loop().time())
@@ -234,15 +240,20 @@ def _refused(error: OSError) -> Text:
         return Text(
             f"无法建立串口链接 {link} ({reason})", f"the link {link} cannot be made ({reason})"
         )
+    bound = re.search(r"\('([^']+)', (\d+)", error.strerror or "")  # asyncio puts it there
+    at = f" {bound[1]}:{bound[2]}" if bound else ""
+    on = f" on{at}" if at else ""
     if error.errno == EACCES:
         return Text(
-            f"无法监听: {error.strerror}; 1024 以下的端口需要管理员权限",
-            f"cannot listen: {error.strerror}; ports below 1024 are the administrator's",
+            f"无法监听{at}: 1024 以下的端口需要管理员权限",
+            f"cannot listen{on}: ports below 1024 are the administrator's",
         )
-    return Text(
-        f"无法监听: {error.strerror}; 请停止占用该端口的程序",
-        f"cannot listen: {error.strerror}; stop what uses this port",
-    )
+    if error.errno == EADDRINUSE:
+        return Text(
+            f"无法监听{at}: 端口已被占用; 请停止占用它的程序",
+            f"cannot listen{on}: the port is taken; stop what uses it",
+        )
+    return Text(f"无法监听{at}: {reason}", f"cannot listen{on}: {reason}")
 
 
 _SHARED = Text(

@@ -101,7 +101,8 @@ class PlantFile:
             self.problems.append(Problem(refusal.code, mark, refusal.text))
         couplings = [
             c for target, source in self.plant.connect.items()
-            if (c := self._couple(models, target, source)) is not None
+            if not self._missing(models, target, source)
+            and (c := self._couple(models, target, source)) is not None
         ]  # fmt: skip
         for couple in couplings:
             couple()
@@ -149,6 +150,11 @@ class PlantFile:
             self._tell(("models", name, STARTS), Refusal(text))
         else:
             start(*speeds)  # type: ignore[misc]
+
+    def _missing(self, models: Mapping[str, Equipment], *places: str) -> bool:
+        """Whether a model of this file is not there: its problem has been told."""
+        names = {place.partition(".")[0] for place in places}
+        return bool(names & self.plant.models.keys() - models.keys())
 
     def _couple(
         self, models: Mapping[str, Equipment], target: str, source: str
@@ -303,7 +309,8 @@ def _no_command(
 def unknown(what: Text, name: str, known: Iterable[str]) -> Refusal:
     """A name that does not exist, with the nearest one that does."""
     hint = did_you_mean(name, known)
-    text = Text(f'没有{what.zh} "{name}"{hint.zh}', f'no {what.en} "{name}"{hint.en}')
+    space = " " if what.zh[0].isascii() else ""
+    text = Text(f'没有{space}{what.zh} "{name}"{hint.zh}', f'no {what.en} "{name}"{hint.en}')
     return Refusal(text, "unknown-name")
 
 

@@ -49,7 +49,7 @@ TABLE: dict[str, tuple[str, str, Text]] = {
     "ack": ("edge.cli.alarms", "ack", Text("确认报警", "acknowledge an alarm")),
     "reset": (
         "edge.cli.alarms", "reset",
-        Text("复位已锁存的报警或联锁", "reset a latched alarm or interlock"),
+        Text("复位锁存的报警, 联锁, 跳停的水泵", "reset latched alarms, interlocks, tripped pumps"),
     ),
     "set": (
         "edge.cli.set", "set_point",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import time
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
@@ -22,7 +23,7 @@ from edge.cli.command import (
     socket_option,
 )
 from edge.cli.completion import alarms as complete_alarms
-from edge.cli.points import duration_text, written
+from edge.cli.points import duration_text, shown, written
 from edge.text import Language, Text
 
 Json = dict[str, Any]
@@ -94,7 +95,7 @@ def ack(alarm: Sequence[str], socket: str | None) -> int:
 @command(
     Text(
         """
-复位已锁存的报警、联锁, 或规则锁定的设备 (跳停的水泵) 和减半的增益; 原因仍在时不起作用。
+复位已锁存的报警、联锁, 或规则闭锁的设备 (跳停的水泵) 和减半的增益; 原因仍在时不起作用。
 
   edge reset TANK_LOW
   edge reset supply
@@ -161,23 +162,38 @@ def _answer(op: str, wanted: Sequence[str], socket: str | None) -> int:
     client = Client(socket)
     active = {entry["id"]: entry for entry in client.get("snapshot")["alarms"]}
     for name in wanted:
-        entry = active.get(name) or {"n": _interlock(client, name, list(active))}
+        entry = active.get(name) or {"n": _occurrence(client, name, op, list(active))}
         done = client.post(place("alarms", name), {"op": op, "n": entry["n"]})
+        if done["state"] == "RESET" and _still_tripped(client, name):
+            raise Failed(STANDS.format(name=name))
         number = f" #{done['n']}" if "n" in done else ""  # an interlock is not counted
         say(DONE, alarm=name + number, state=state_text(done["state"]))
     return OK
 
 
-def _interlock(client: Client, name: str, active: list[str]) -> int:
+def _occurrence(client: Client, name: str, op: str, active: list[str]) -> int:
     """The occurrence to name for something that is no present alarm: 0, the server decides."""
     model = client.get("model")
-    known = [*model["alarms"], *model["interlocks"]]
+    known = [*model["alarms"], *(model["interlocks"] if op == "reset" else ())]
     if name in known:
         return 0
     close = get_close_matches(name, active + known, 1, 0.4)
     zh = f'; 是不是 "{close[0]}"?' if close else ""
     en = f'; did you mean "{close[0]}"?' if close else ""
-    raise Failed(Text(f'没有报警 "{name}"{zh}', f'there is no alarm "{name}"{en}'))
+    what = NOTHING_RESETS if op == "reset" else NO_ALARM
+    raise Failed(Text(what.zh.format(name=name) + zh, what.en.format(name=name) + en))
+
+
+def _still_tripped(client: Client, name: str) -> bool:
+    """Whether an interlock, or a rule that locks out, has not let go: its cause stands."""
+    at = f"{name}.tripped"
+    model = client.get("model")
+    for _ in range(RESET_LOOKS):
+        time.sleep(RESET_LOOK)  # noqa: TID251  a command that a person waits for
+        values = {point.id: point.value for point in shown(model, client.get("snapshot"))}
+        if not values.get(at):
+            return False
+    return True
 
 
 def _history(client: Client, since: str, as_json: bool) -> int:
@@ -208,6 +224,16 @@ def seconds(text: str) -> float:
 
 
 NO_ALARMS = Text("没有报警", "no alarms")
+NO_ALARM = Text('没有报警 "{name}"', 'there is no alarm "{name}"')
+NOTHING_RESETS = Text(
+    '没有可复位的报警、联锁或规则 "{name}"',
+    'there is no alarm, interlock or rule "{name}" that a person resets',
+)
+STANDS = Text(
+    "{name}: 原因仍在, 未复位; 见 edge alarms 和 edge explain {name}.tripped",
+    "{name} is not reset: its cause stands; see `edge alarms`, `edge explain {name}.tripped`",
+)
+RESET_LOOK, RESET_LOOKS = 0.25, 4  # s between looks at what was reset; a scan takes 0.1
 DONE = Text("{alarm}: {state}", "{alarm}: {state}")
 CAUSE = Text("原因: ", "cause: ")
 CONSEQUENCE = Text("后果: ", "consequence: ")

@@ -7,6 +7,7 @@ Not the subcommands. Imports click and nothing heavy: `edge --help` reads this a
 from __future__ import annotations
 
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Sequence
@@ -196,6 +197,36 @@ def complain(text: Text) -> None:
     click.echo(f"edge: {text.of(language())}", err=True)
 
 
+PATHS = {
+    "does not exist": Text("{path} 不存在", "{path} does not exist"),
+    "is a file": Text("{path} 是文件, 应为文件夹", "{path} is a file, not a folder"),
+    "is a directory": Text("{path} 是文件夹, 应为文件", "{path} is a folder, not a file"),
+}
+
+
+def _why(wanted: object, message: str) -> Text:
+    """What is wrong with a value, where click says it in English only."""
+    given = message.partition("'")[2].partition("'")[0]
+    match wanted:
+        case click.Choice():
+            names = ", ".join(wanted.choices)
+            return Text(f'没有 "{given}", 可用 {names}', f'no "{given}", there are {names}')
+        case click.IntRange() | click.FloatRange():
+            low, high = wanted.min, wanted.max
+            whole = isinstance(wanted, click.IntRange)
+            zh, en = ("整数", "a whole number") if whole else ("数", "a number")
+            if high is None:
+                return Text(f"应为不小于 {low} 的{zh}", f"should be {en} not below {low}")
+            return Text(f"应为 {low} 至 {high} 的{zh}", f"should be {en} from {low} to {high}")
+        case click.Path():
+            for end, text in PATHS.items():
+                if message.rstrip(".").endswith(end):
+                    return text.format(path=given)
+    if wanted is click.INT:
+        return Text("应为整数", "should be a whole number")
+    return Text(message, message)
+
+
 def spoken(error: click.UsageError) -> Text:
     """A mistake on the command line, as a sentence in both languages."""
     path = error.ctx.command_path if error.ctx else "edge"
@@ -211,10 +242,17 @@ def spoken(error: click.UsageError) -> Text:
             text, close = Text(f"缺少 {name}", f"{name} is missing"), ()
         case click.BadParameter(param=click.Parameter() as param):
             name = param.opts[0] if isinstance(param, click.Option) else param.human_readable_name
-            text = Text(f"{name} 无效: {error.message}", f"{name} is not valid: {error.message}")
+            why = _why(param.type, error.message)
+            text = Text(f"{name} 无效: {why.zh}", f"{name} is not valid: {why.en}")
+            close = ()
+        case click.BadOptionUsage():
+            text = Text(f"{error.option_name} 缺少值", f"{error.option_name} needs a value")
             close = ()
         case _:
-            text, close = Text(error.format_message(), error.format_message()), ()
+            message = error.format_message()
+            extra = re.search(r"unexpected extra arguments? \((.*)\)", message)
+            zh = f"多余的参数 {extra[1]}" if extra else message
+            text, close = Text(zh, f"{extra[1]} is too much" if extra else message), ()
     if close:
         text = Text(f"{text.zh}; 是不是 {close[0]}?", f"{text.en}; did you mean {close[0]}?")
     return Text(text.zh.rstrip(".") + hint.zh, text.en.rstrip(".") + hint.en)

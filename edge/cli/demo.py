@@ -259,7 +259,7 @@ NO_AMQTT = Text(
 ENDED = Text("控制器已停止:\n{log}", "the controller has ended:\n{log}")
 SHORT = {
     "valve_drift": Text("阀漂", "valve"),
-    "pump_trip": Text("泵跳闸", "pump"),
+    "pump_trip": Text("泵跳停", "pump"),
     "lux_covered": Text("遮光", "lux"),
     "device_silent": Text("失联", "silent"),
     "broker_down": Text("断MQTT", "MQTT"),

@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 import click
 
-from edge.cli.command import OK, UNREACHABLE, USAGE, Failed, command, option, say
+from edge.cli.command import OK, UNREACHABLE, USAGE, Failed, command, note, option, say
 from edge.errors import Unusable
 from edge.text import Text
 
@@ -71,7 +71,8 @@ cannot be simulated, 78 the site or its plant.yaml is wrong
         text=Text("设备背后的模型, 缺省为站点旁的 plant.yaml",
                   "what stands behind the devices; plant.yaml beside the site"))  # fmt: skip
 @option("--noise", type=click.FloatRange(0), default=1.0, metavar="N",
-        text=Text("传感器噪声: 0 无, 1 如实际", "of sensors: 0 none, 1 as real"))  # fmt: skip
+        text=Text("传感器噪声: 0 无, 1 如实际, 缺省 1",
+                  "of sensors: 0 none, 1 as real; 1 unless given"))  # fmt: skip
 @option("--seed", type=int, default=1, metavar="N", text=Text("噪声的种子", "seed of the noise"))
 @option("--fault", "faults", multiple=True, metavar='"MODEL FAULT"',
         text=Text("一开始就有的故障", "a fault that is there from the start"))  # fmt: skip
@@ -125,6 +126,8 @@ async def _serve(served: Equipment) -> None:
         running = group.create_task(served.run())
         for place in served.places():
             click.echo(place)
+        if sys.stdin.isatty():
+            note(HINT)
         sys.stdout.flush()
         with suppress(OSError, ValueError):  # no terminal and no pipe: nobody types
             loop.add_reader(0, read)
@@ -134,6 +137,8 @@ async def _serve(served: Equipment) -> None:
 
 def obey(served: Equipment, line: str) -> Text | None:
     """Do what a line says; a sentence when there is something to say."""
+    from edge.schema.validate import did_you_mean
+
     match line.split():
         case []:
             return None
@@ -141,13 +146,15 @@ def obey(served: Equipment, line: str) -> Text | None:
             try:
                 (served.rig.start if word == "fault" else served.rig.stop)(model, name)
             except KeyError:
-                return NO_FAULT.format(model=model, name=name)
+                known = [f"{m} {f}" for m in served.rig.models for f in served.rig.faults(m)]
+                near = did_you_mean(f"{model} {name}", known)
+                return NO_FAULT.format(model=model, name=name, near=near)
             return None
         case ["silent" | "answers" as word, device]:
             try:
                 served.silence(device, word == "silent")
             except KeyError:
-                return NO_DEVICE.format(device=device)
+                return NO_DEVICE.format(device=device, near=did_you_mean(device, served.devices))
             return None
         case ["faults"]:
             own = {name: " ".join(sorted(m.faults)) for name, m in served.rig.models.items()}
@@ -162,14 +169,19 @@ def _wall() -> float:
     return Clock().wall()
 
 
+HINT = Text(
+    "另一终端: edge run 站点 --local; 在此键入 fault, repair, silent, answers, faults, quit",
+    "elsewhere: edge run SITE --local; here: fault, repair, silent, answers, faults, quit",
+)
 SENSORS = Text(
     "每个模型的传感器: sensor_bad:变量, sensor_jump:变量, sensor_frozen:变量",
     "sensors of each model: sensor_bad:VARIABLE, sensor_jump:VARIABLE, sensor_frozen:VARIABLE",
 )
 NO_FAULT = Text(
-    "没有故障 {model} {name}; 键入 faults 列出全部", "no fault {model} {name}; `faults` lists them"
+    "没有故障 {model} {name}{near} (键入 faults 列出全部)",
+    "no fault {model} {name}{near} (`faults` lists them)",
 )
-NO_DEVICE = Text("站点没有设备 {device}", "the site has no device {device}")
+NO_DEVICE = Text("站点没有设备 {device}{near}", "the site has no device {device}{near}")
 NO_WORD = Text(
     "不明白 {line}; 可用 fault, repair, silent, answers, faults, quit",
     "{line} is not understood; there are fault, repair, silent, answers, faults, quit",

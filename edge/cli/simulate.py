@@ -110,7 +110,8 @@ def simulate(
     run = compile_kernel().run
     silence()
     try:
-        trial = Trial(found, run, wall, seconds, faults=planned, folder=out, record=record)
+        trial = Trial(found, run, wall, seconds, faults=planned, folder=out, record=record,
+                      language=_report_language(found))  # fmt: skip
         took = _go(trial)
         if out is not None:
             page.write(trial, out, _report_language(found))
@@ -194,8 +195,7 @@ def _report_language(found: Setting) -> Language:
 
 def summary(trial: Trial, took: float) -> dict[str, Any]:
     """What came out, as plain data; every number is of simulated equipment."""
-    from edge.proof.page import saving, together
-    from edge.proof.trial import BASELINES
+    from edge.proof.trial import BASELINES, saving, together
 
     energies = trial.energies()
     sums = {b: together(energies, b) for b in BASELINES if any(b in e.baselines for e in energies)}
@@ -223,13 +223,12 @@ def summary(trial: Trial, took: float) -> dict[str, Any]:
 
 def _tell(trial: Trial, took: float, out: Path | None) -> None:
     """A few tables on the terminal."""
-    from edge.proof.page import saving, together
-    from edge.proof.trial import BASELINES
+    from edge.proof.trial import BASELINES, saving, together
 
     first, last = (f"{trial.local(t):%Y-%m-%d %H:%M}" for t in (0.0, trial.lasts))
     say(DONE, site=trial.site.id, first=first, last=last, took=took, speed=trial.lasts / took)
     lang, energies = language(), trial.energies()
-    rows = [(e.model, f"{e.used:.3f} kWh") for e in energies]
+    rows = [(trial.called(e.model).of(lang), f"{e.used:.3f} kWh") for e in energies]
     for name, text in BASELINES.items():
         whole = together(energies, name)
         if base := whole.baselines[name]:

@@ -219,7 +219,7 @@ FAULTS: dict[str, tuple[str, str, Text]] = {
         "zones", "valve_drift:3",
         Text("三区阀门自行关至 20 %", "the zone 3 valve runs to 20 % by itself"),
     ),
-    "pump_trip": ("supply", "pump_trip:1", Text("1 号泵跳闸", "pump 1 trips")),
+    "pump_trip": ("supply", "pump_trip:1", Text("1 号泵跳停", "pump 1 trips")),
     "tank_low": ("supply", "tank_low", Text("水箱缺水", "the break tank runs empty")),
     "lux_covered": ("lobby", "lux_covered", Text("照度传感器被遮挡", "the lux sensor is covered")),
     "flood": ("sump", "flood", Text("车库进水", "a burst main pours into the garage sump")),

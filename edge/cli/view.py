@@ -219,11 +219,22 @@ def _point_line(scene: Scene, point: Shown, columns: Sequence[int], width: int) 
     quality = quality_text(point, language)
     age = duration_text(point.age, language)
     note = f" {quality} {age}" if quality else f" {age}"
-    texts = (point.id, point.name.of(language), value_text(point, language), note,
+    name = _end(point.name.of(language), max(0, columns[1] - 1))
+    texts = (point.id, name, value_text(point, language), note,
              f" {owner_text(point, language)}")  # fmt: skip
     return row(
         [cell(t, w, style, a) for t, w, a in zip(texts, columns, ALIGN, strict=True) if w], width
     )
+
+
+def _end(text: str, width: int) -> str:
+    """The end of a name that is too long: its beginning is the device's, as in the point's id."""
+    if cell_len(text) <= width:
+        return text
+    kept = text[1:]
+    while kept and cell_len(kept) >= width:
+        kept = kept[1:]
+    return f"~{kept.lstrip()}"
 
 
 def _tail(scene: Scene, width: int) -> list[Rich]:

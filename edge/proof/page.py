@@ -18,7 +18,8 @@ import numpy as np
 from edge.image.image import Floats
 from edge.proof import chart
 from edge.proof.chart import Line, Mark
-from edge.proof.trial import BASELINES, Energy, Fault, Trial
+from edge.proof.glance import glance
+from edge.proof.trial import BASELINES, Energy, Fault, Trial, saving, together
 from edge.schema.model import Refusal
 from edge.schema.units import parse_quantity
 from edge.site.site import Point, Role, Rule
@@ -58,6 +59,7 @@ def _page(trial: Trial, language: Language) -> Iterator[str]:
     )
     yield f"<h1>{escape(title)}</h1><p>{escape(_span(trial, language))}</p>"
     yield f'<p class="note">{escape(say(ESTIMATED))}</p>'
+    yield glance(trial, language)
     yield from _happened(trial, language)
     yield from _energy(trial, language)
     yield from _days(trial, language)
@@ -94,10 +96,11 @@ def _when(trial: Trial, fault: Fault) -> str:
 
 def _energy(trial: Trial, language: Language) -> Iterator[str]:
     energies = trial.energies()
-    rows = [row for e in energies for row in _energy_rows(e.model, e, language)]
+    rows = [row for e in energies
+            for row in _energy_rows(trial.called(e.model).of(language), e, language)]  # fmt: skip
     for name in BASELINES:
         whole = together(energies, name)
-        if whole.baselines[name]:
+        if whole.baselines[name] and sum(name in e.baselines for e in energies) > 1:
             rows += _energy_rows(SUM.of(language), whole, language)
     if rows:
         yield _table(ENERGY, (WHAT, USED, AGAINST, BASELINE, SAVED), rows, language)
@@ -112,9 +115,9 @@ def _days(trial: Trial, language: Language) -> Iterator[str]:
     """A row per day, when there are several: energies, what was saved, starts, alarms."""
     if len(trial.days) < 2:
         return
-    say, models = _in(language), [e.model for e in trial.days[0].energies]
+    say, models = _in(language), [trial.called(e.model) for e in trial.days[0].energies]
     named = [b for b in BASELINES if any(b in e.baselines for e in trial.days[0].energies)]
-    heads = [DATE, *(Text(f"{m} kWh", f"{m} kWh") for m in models)]
+    heads = [DATE, *(Text(f"{m.zh} kWh", f"{m.en} kWh") for m in models)]
     heads += [Text(f"节电: {BASELINES[b].zh}", f"saved: {BASELINES[b].en}") for b in named]
     rows = []
     for day in trial.days:
@@ -128,13 +131,6 @@ def _days(trial: Trial, language: Language) -> Iterator[str]:
     yield _table(DAILY, [*heads, COUNT, RAISED], rows, language)
 
 
-def together(energies: Sequence[Energy], baseline: str) -> Energy:
-    """The sum over all models that know a baseline."""
-    known = [e for e in energies if baseline in e.baselines]
-    whole = {baseline: sum(e.baselines[baseline] for e in known)}
-    return Energy("", sum(e.used for e in known), whole)
-
-
 def _energy_rows(name: str, energy: Energy, language: Language) -> Iterator[list[str]]:
     """One for each baseline that it knows, else one."""
     first = [name, f"{energy.used:.3f}"]
@@ -144,11 +140,6 @@ def _energy_rows(name: str, energy: Energy, language: Language) -> Iterator[list
         first = ["", ""]
     if not energy.baselines:
         yield [*first, "", "", ""]
-
-
-def saving(energy: Energy, baseline: str) -> float:
-    """Percent that was saved of a baseline."""
-    return 100.0 * (1.0 - energy.used / energy.baselines[baseline])
 
 
 # Charts.
@@ -329,7 +320,7 @@ ESTIMATED = Text(
 FAULTS, FAULT = Text("设定的故障", "Faults that were made"), Text("模型与故障", "model and fault")
 TIME, EVENT = Text("时间", "time"), Text("事件", "event")
 ENERGY = Text("用电量 (估算)", "Energy (estimated)")
-WHAT, USED = Text("设备模型", "model"), Text("用电 kWh (估算)", "used, kWh (estimated)")
+WHAT, USED = Text("设备", "equipment"), Text("用电 kWh (估算)", "used, kWh (estimated)")
 AGAINST, BASELINE = Text("对比基准", "against"), Text("基准 kWh", "baseline, kWh")
 SAVED, SUM = Text("节电", "saved"), Text("合计", "sum")
 NAMED = Text("合计只含有该基准的设备。", "A sum is over the equipment that has this baseline.")
@@ -376,6 +367,11 @@ main{max-width:64rem;margin:0 auto;padding:1rem}
 h1{font-size:1.5rem;margin:.5rem 0}h2{font-size:1.15rem;margin:2rem 0 .5rem}
 p{margin:.3rem 0}.small{color:var(--soft);font-size:.875rem;overflow-wrap:anywhere}
 .note{background:var(--note);padding:.5rem .75rem;border-radius:.4rem}
+.glance{display:grid;grid-template-columns:repeat(auto-fit,minmax(10.5rem,1fr));gap:.5rem;margin-top:1rem}
+.glance div{border:1px solid var(--rule);border-radius:.4rem;padding:.5rem .75rem}
+.glance b{display:block;font-size:1.35rem;line-height:1.3}.glance .bad{color:var(--c7)}
+.glance span,.glance i{display:block;font-size:.85rem;line-height:1.35;font-style:normal}
+.glance i{color:var(--soft)}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 th,td{text-align:left;padding:.3rem .75rem .3rem 0;border-bottom:1px solid var(--rule);white-space:nowrap}
 .text{white-space:normal;min-width:5.5rem}td.text{min-width:9rem}

@@ -21,6 +21,7 @@ from edge.blocks import KINDS
 from edge.driver import DriverKind
 from edge.envelope import State as Answered
 from edge.hmi.view import Refused
+from edge.image.quality import NAMES
 from edge.image.slots import Slot
 from edge.proof.acting import ACTS, FIELDS, Acting, whole
 from edge.proof.case import Given, Scenario, Step
@@ -278,7 +279,9 @@ def names(site: Site, uplinks: Collection[str]) -> Names:
         "program": {"control", "protect"},
         "language": {"zh", "en"},
     }
-    return Names(known, {slot.name.lower() for slot in Slot} | {"none"})
+    slots = {slot.name.lower() for slot in Slot} | {"none"}
+    qualities = {"GOOD", *(name.upper().replace("-", "_") for _, name, _ in NAMES)}
+    return Names(known, slots | qualities | alarms | known["state"] | known["answer"])
 
 
 def play(scenario: Scenario, state: Path, drivers: Mapping[str, DriverKind]) -> Played:

@@ -121,10 +121,12 @@ def _read(path: Path) -> Iterator[Any]:
                     return
     except (EOFError, zlib.error):
         return
+    except FileNotFoundError as error:
+        raise Unusable(Text(f"没有文件 {path}", f"there is no file {path}")) from error
     except OSError as error:
-        raise Unusable(
-            Text(f"无法读取 {path}: {error}", f"{path} cannot be read: {error}")
-        ) from error
+        why = error.strerror
+        zh, en = why or "不是 edge 的记录", why or "it is no record of edge"
+        raise Unusable(Text(f"无法读取 {path}: {zh}", f"{path} cannot be read: {en}")) from error
 
 
 def _damaged(path: Path, what: str) -> Unusable:

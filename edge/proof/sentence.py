@@ -164,8 +164,10 @@ class _Reader(ast.NodeTransformer):
             self.looks.append((name, look))
             self.points.append(name)
             return look
-        if not name or "." in name or (name.islower() and name not in self._names.bare):
-            raise _unknown(WHAT["point"], name or ast.unparse(node), points)
+        if name not in self._names.bare:
+            written, point = name or ast.unparse(node), not name or "." in name or name.islower()
+            close = points if point else self._names.bare
+            raise _unknown(WHAT["point" if point else "name"], written, close)
         return ast.Constant(name)
 
 
@@ -198,6 +200,7 @@ def _unknown(what: Text, name: str, known: Collection[str]) -> Refusal:
 
 WHAT: Mapping[str, Text] = {
     "point": Text("点", "point"),
+    "name": Text("点、报警或状态", "point, alarm or state"),
     "device": Text("设备", "device"),
     "alarm": Text("报警", "alarm"),
     "latch": Text("报警或联锁", "alarm or interlock"),

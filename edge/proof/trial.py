@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -25,7 +26,7 @@ from edge.proof.simulate import Simulation
 from edge.scan.cycle import Outcome, Run
 from edge.scan.record import Record, recorded
 from edge.site.site import Point, Role, Site
-from edge.text import Text
+from edge.text import Language, Text
 
 SAMPLES, ALARMS = "samples.csv", "alarms.csv"
 MINUTE: Final = 60.0
@@ -97,7 +98,8 @@ class Estimate:
 class Trial:
     """One run of `lasts` seconds from Unix time `began`. Iterate: the time, about once a minute.
 
-    `folder` is where the rows go, `record` the file of a record; None for none.
+    `folder` is where the rows go, `record` the file of a record; None for none. Rows are in
+    `language`, the site's unless given.
     Raises `Refusal` for a fault that no model has.
     """
 
@@ -111,10 +113,12 @@ class Trial:
         faults: Sequence[Fault] = (),
         folder: Path | None = None,
         record: Path | None = None,
+        language: Language | None = None,
     ) -> None:
         self.site, self.field, self.rig = setting.site, setting.field, setting.field.rig
         self.began, self.lasts, self.faults = began, lasts, tuple(faults)
         self._folder, self._record_path = folder, record
+        self._language = language or self.site.language
         self._record: Record | None = None
         self.zone = ZoneInfo(self.site.timezone)
         self.simulation = Simulation(
@@ -171,6 +175,17 @@ class Trial:
                 if used in seen
             ]
         return found
+
+    def called(self, model: str) -> Text:
+        """What people call a model: the devices that stand on it."""
+        devices = dict.fromkeys(
+            p.device for p in self.site.points
+            if p.device and p.id in self.field.cells and self.field.cells[p.id].model == model
+        )  # fmt: skip
+        names = [_begins(self.site, device) for device in devices]
+        if not names or not all(name.zh and name.en for name in names):
+            return Text(model, model)
+        return Text("、".join(n.zh for n in names), ", ".join(n.en for n in names))
 
     def estimates(self) -> list[Estimate]:
         """What the site's own rules say about lamps."""
@@ -234,7 +249,7 @@ class Trial:
             alarm = change.alarm
             self._told([
                 f"{self.local(now):%Y-%m-%d %H:%M:%S.%f}"[:-5], alarm.id, alarm.priority,
-                change.cause, change.state.value, alarm.text.of(self.site.language),
+                change.cause, change.state.value, alarm.text.of(self._language),
             ])  # fmt: skip
 
     def _plan(self, fault: Fault) -> None:
@@ -259,6 +274,30 @@ class Trial:
         # The mark at its beginning tells spreadsheets that it is UTF-8.
         file = (self._folder / name).open("w", newline="", encoding="utf-8-sig")
         return csv.writer(open_files.enter_context(file), lineterminator="\n").writerow
+
+
+def together(energies: Sequence[Energy], baseline: str) -> Energy:
+    """The sum over all models that know a baseline."""
+    known = [e for e in energies if baseline in e.baselines]
+    whole = {baseline: sum(e.baselines[baseline] for e in known)}
+    return Energy("", sum(e.used for e in known), whole)
+
+
+def saving(energy: Energy, baseline: str) -> float:
+    """Percent that was saved of a baseline."""
+    return 100.0 * (1.0 - energy.used / energy.baselines[baseline])
+
+
+def _begins(site: Site, device: str) -> Text:
+    """The name of a device: with it the names of all its points begin."""
+    names = [p.name for p in site.points if device in (p.device, p.id.removesuffix(".online"))]
+    return Text(_common([n.zh for n in names]), _common([n.en for n in names]))
+
+
+def _common(names: Sequence[str]) -> str:
+    """The words with which all names begin."""
+    same = takewhile(lambda words: len(set(words)) == 1, zip(*map(str.split, names), strict=False))
+    return " ".join(words[0] for words in same)
 
 
 def kept(site: Site) -> list[Point]:

@@ -147,9 +147,10 @@ def _one_per_place(details: list[ErrorDetails], data: object) -> list[_Found]:
 
 
 def _taken(found: _Found, others: Iterable[_Found]) -> bool:
-    """Whether another member took the type and refuses something within the value."""
+    """Whether another member took the type and refuses something within the value; a list that is
+    too short counted only the items that nothing is wrong with."""
     size = len(found.loc)
-    return bool(found.wanted) and any(
+    return (bool(found.wanted) or found.detail["type"] == "too_short") and any(
         len(other.loc) > size and other.loc[:size] == found.loc for other in others
     )
 

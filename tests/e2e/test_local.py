@@ -129,9 +129,11 @@ def test_wrong_words_are_refused(tmp_path: Path) -> None:
     """A fault that there is not, a site without a plant, a plant that is wrong."""
     plant = tmp_path / "plant.yaml"
     plant.write_text("models: {tower: {model: towr}}\n")
+    none = tmp_path / "none.yaml"
+    none.write_text("models: {}\n")
     cases = (
         (["residential", "--fault", "supply pump_tripp:1"], 2, "no fault supply pump_tripp:1"),
-        (["first-device"], 78, "nothing is simulated"),
+        (["first-device", "--plant", str(none)], 78, "nothing is simulated"),
         (["../drivers/sim/sample.yaml"], 69, "no device to put on a socket"),
         (["cooling-tower", "--plant", str(plant)], 78, 'no model "towr"'),
     )

@@ -223,6 +223,29 @@ def test_ack_names_the_occurrence_that_is_shown(running: Running) -> None:
     wrong = edge("ack", "ZONE3_LO")
     assert wrong.exit_code == 1
     assert 'did you mean "ZONE3_LOW"?' in wrong.stderr
+    nothing = edge("reset", "v1_watch")
+    assert nothing.exit_code == 1
+    assert "no alarm, interlock or rule" in nothing.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "zh"),
+    [
+        (("alarms", "foo"), "多余的参数 foo"),
+        (("equipment", "--noise", "-1", "x"), "--noise 无效: 应为不小于 0 的数"),
+        (("equipment", "--plant", "/nix", "x"), "--plant 无效: /nix 不存在"),
+        (("simulate", "--seed", "q"), "--seed 无效: 应为整数"),
+        (("test", "-j", "0", "x"), "-j 无效: 应为 1 至 64 的整数"),
+        (("simulate", "--record", "/tmp"), "--record 无效: /tmp 是文件夹, 应为文件"),
+        (("completion", "tcsh"), 'SHELL 无效: 没有 "tcsh", 可用 bash, zsh, fish'),
+        (("run", "site.yaml", "--state"), "--state 缺少值"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_told_in_chinese(words: tuple[str, ...], zh: str) -> None:
+    """What click says in English only is said in the reader's language."""
+    wrong = edge(*words, lang="zh")
+    assert wrong.exit_code == 2
+    assert wrong.stderr.startswith(f"edge: {zh} (")
 
 
 def test_set_converts_units_and_follows_to_the_proof(running: Running) -> None:

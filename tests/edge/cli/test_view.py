@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from edge.cli import demo
+from edge.cli import demo, view
 from edge.cli.view import Scene, draw
 from edge.hmi.feed import Feed
 from edge.text import Language, Text
@@ -195,6 +195,18 @@ def test_a_wide_terminal_has_outputs_beside_inputs() -> None:
     lines = screen(scene(FakeView()), 170, 30)
 
     assert any("booster.p1.run" in line and "lobby.lux" in line for line in lines)
+
+
+@pytest.mark.parametrize("width", [0, 1, 4, 11, 12, 40])
+def test_a_name_that_is_cut_keeps_its_end(width: int) -> None:
+    """Its beginning is the device's name, which all its points share."""
+    zh = view._end("变频供水设备 2号泵启停", width)
+    assert cell_len(zh) <= max(width, 1)
+    if width >= 22:
+        assert zh == "变频供水设备 2号泵启停"
+    else:
+        assert zh.startswith("~")
+        assert "变频供水设备 2号泵启停".endswith(zh[1:])
 
 
 def test_a_telephone_shows_names_values_and_ages() -> None:

@@ -165,6 +165,56 @@ def test_a_wrong_plant_is_told_with_its_place(tmp_path: Path, plant: str) -> Non
     assert problem.mark.column > 1 or plant == "models: ["
 
 
+def test_a_model_that_is_wrong_is_told_once(tmp_path: Path) -> None:
+    """Not again wherever its name stands."""
+    from drivers import DRIVERS
+    from edge.proof import suite
+
+    plant = (
+        "models: {zones: {model: zones, stictoin: 4}, supply: {model: booster}}\n"
+        "connect: {zones.supply: supply.pressure, supply.draw: zones.flow}\n"
+        "devices: {sump: {model: zones}}\n"
+    )
+    site(tmp_path, "1.2", plant=plant)
+    (scenario,), _ = suite.read([tmp_path / "site.test.yaml"])
+    (problem,) = suite.run(scenario, DRIVERS).problems
+    assert problem.text.zh == '没有选项 "stictoin"; 是不是 "stiction"?'
+
+
+ALARM = """
+alarms:
+  level_high:
+    {point: sump.level, above: 1.1 m, priority: P3,
+     text: {zh: 高, en: high}, checks: {zh: [看], en: [look]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("sentence", "refused"),
+    [
+        ("alarms() == [level_high]", ""),
+        ("states(level_high)[-1] == UNACK and quality(sump.level) == GOOD", ""),
+        ("level_hihg not in alarms()", 'no point "level_hihg"'),
+        ("states(level_high)[-1] != UNACKK",
+         'no point, alarm or state "UNACKK"; did you mean "UNACK"?'),
+        ("quality(sump.level) != COM", 'no point, alarm or state "COM"; did you mean "COMM"?'),
+    ],
+)  # fmt: skip
+def test_bare_names_are_what_there_is(tmp_path: Path, sentence: str, refused: str) -> None:
+    """An alarm as its site writes it; a misspelt one would hold for ever as `not in`."""
+    from drivers import DRIVERS
+    from edge.proof import suite
+
+    file = site(tmp_path, "1.2")
+    file.write_text(SITE + ALARM)
+    tests = tmp_path / "site.test.yaml"
+    tests.write_text(tests.read_text().replace("sump.run == 1\n", f"{sentence}\n"))
+    (scenario,), _ = suite.read([tests])
+    result = suite.run(scenario, DRIVERS)
+    assert [refused in p.text.en for p in result.problems] == [True] * bool(refused)
+    assert result.held is not bool(refused)
+
+
 def test_exit_codes_tell_mistakes_apart(tmp_path: Path) -> None:
     """2: nothing to play; 78: it cannot be played as it is written."""
     folder = site(tmp_path, "1.2").parent

@@ -10,9 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from drivers import DRIVERS
-from edge.proof.page import saving, together
 from edge.proof.setting import setting
-from edge.proof.trial import Trial
+from edge.proof.trial import Trial, saving, together
 from edge.rules.kernel import compile_kernel
 from edge.scan.cycle import Outcome
 

@@ -105,6 +105,27 @@ def test_a_fault_shows_up_as_its_alarm_and_goes_with_it(site: Path, tmp_path: Pa
     assert "zones valve_drift:3" in page
 
 
+def test_the_first_screen_says_what_it_was_bought_for(tmp_path: Path) -> None:
+    """Energy, savings against named baselines, alarms, pressure and starts, by the names of the
+    site's devices; alarms in the language of the report."""
+    residential = Path(__file__).parents[3] / "config" / "residential"
+    words = ("--from", "2026-03-20 06:30", "--for", "30min", "--out", tmp_path)
+    fault = ("--fault", "06:40 zones burst:2", "--lang", "zh")
+    assert simulate(residential, *words, *fault).exit_code == 0
+    page = (tmp_path / "report.html").read_text("utf-8")
+    first = page[page.index('<section class="glance">') : page.index("</section>")]
+    titles = re.findall(r"<div><span>(.*?)</span>", first)
+    saved = ["节电 (估算)"] * 3
+    assert titles == ["用电量 (估算)", *saved, "报警次数", "平均供水压力", "任一小时最多启动"]
+    assert "变频供水设备" in first
+    assert "同样流量, 泵全速运行" in first
+    rows = list(csv.DictReader((tmp_path / "alarms.csv").read_text("utf-8-sig").splitlines()))
+    raised = sum(row["event"] == "raised" for row in rows)
+    assert f'<b class="bad">{raised}</b><i>P1 × 1' in first
+    assert re.search(r"设定 0\.410, 最低 0\.\d{3}, 最高 0\.\d{3}", first)
+    assert [row["text"][:2] for row in rows if row["alarm"] == "ZONE2_BURST_OR_DEMAND"] == ["二区"]
+
+
 def test_samples_are_a_row_per_minute(site: Path, tmp_path: Path) -> None:
     """Every point that matters, with its unit, at the site's local time."""
     ran(site, "--from", "2026-03-20 12:00", "--for", "5min", "--out", tmp_path)

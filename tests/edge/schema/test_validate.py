@@ -105,6 +105,18 @@ def test_a_member_that_took_the_value_speaks_alone() -> None:
     ]
 
 
+def test_a_list_whose_items_are_wrong_is_not_too_short() -> None:
+    """The items that are refused are there: only what is wrong with them is said."""
+
+    class Outer(Model):
+        many: tuple[Inner, ...] = Field(min_length=1)
+
+    assert lines("many: [{siz: 3}]", Outer) == [
+        'f:1:9 many[0].siz: no option "siz"; did you mean "size"? [unknown-key]'
+    ]
+    assert lines("many: []", Outer) == ["f:1:7 many: needs at least 1, has 0 [wrong-value]"]
+
+
 def test_choices() -> None:
     """The nearest choice, or all of them."""
     assert lines("kind: fasst")[0].endswith(
