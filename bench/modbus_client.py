@@ -47,33 +47,43 @@ OWN_LOOP = "pymodbus on asyncio's own loop"
 
 
 class Measure:
-    """Counts requests and CPU from the end of the warming up to the end of the run."""
+    """Counts requests and CPU from the end of the warming up to the end of the run, to the request:
+    connections that are counted by the dozen all begin and end theirs at once."""
 
     def __init__(self, seconds: float) -> None:
         self.requests = 0
+        self.ended = False
         self._seconds = seconds
         self._until = time.perf_counter() + WARM
         self._warm = False
-        self._start = (0.0, 0.0)
+        self._start = self._end = (0.0, 0.0)
 
-    def over(self) -> bool:
-        """Note the start once, and say whether the time is over; called now and then."""
+    def count(self) -> bool:
+        """One more request was answered; whether the time is over."""
+        self.requests += 1
+        if not self.requests % EVERY:
+            self._look()
+        return self.ended
+
+    def _look(self) -> None:
         now = time.perf_counter()
-        if not self._warm and now >= self._until:
-            self._warm = True
-            self.requests = 0
+        if now < self._until or self.ended:
+            return
+        if self._warm:
+            self.ended, self._end = True, (now, time.process_time())
+            self._requests = self.requests
+        else:
+            self._warm, self.requests = True, 0
             self._start = (now, time.process_time())
             self._until = now + self._seconds
-        return self._warm and now >= self._until
 
     def result(self) -> str:
         """One JSON line."""
-        began, cpu = self._start
         return json.dumps(
             {
-                "cpu": time.process_time() - cpu,
-                "requests": self.requests,
-                "seconds": time.perf_counter() - began,
+                "cpu": self._end[1] - self._start[1],
+                "requests": self._requests,
+                "seconds": self._end[0] - self._start[0],
             }
         )
 
@@ -86,12 +96,8 @@ async def _rounds(asks: list[Asks], measure: Measure) -> None:
     """All connections at once, each in its own task."""
 
     async def one(ask: Asks) -> None:
-        ended = False
-        while not ended:
-            for _ in range(EVERY):
-                await ask()
-            measure.requests += EVERY
-            ended = measure.over()
+        while not measure.count():
+            await ask()
 
     async with asyncio.TaskGroup() as group:
         for ask in asks:
@@ -125,15 +131,9 @@ async def ours(port: int, connections: int, measure: Measure) -> None:
 
 async def _read_on(driver: ModbusDriver, poll: Poll, measure: Measure) -> None:
     """What the task of one bus does while polls are due."""
-    seen = 0
 
     def following(_sample: Sample) -> Poll | None:
-        nonlocal seen
-        seen += 1
-        if seen % EVERY:
-            return poll
-        measure.requests += EVERY
-        return None if measure.over() else poll
+        return None if measure.count() else poll
 
     assert await driver.read_on(poll, following) is None
 
@@ -145,7 +145,6 @@ class Bare(asyncio.Protocol):
         self._measure, self._ended = measure, ended
         self._values = np.zeros(REGISTERS)
         self._request = struct.pack(">HHHBBHH", 1, 0, 6, 1, 3, 0, REGISTERS)
-        self._seen = 0
         self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -154,13 +153,10 @@ class Bare(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._values[:] = np.frombuffer(data, ">u2", REGISTERS, 9)
-        self._seen += 1
-        if self._seen % EVERY == 0:
-            self._measure.requests += EVERY
-            if self._measure.over():
-                self._ended()
-                return
-        self._transport.write(self._request)
+        if self._measure.count():
+            self._ended()
+        else:
+            self._transport.write(self._request)
 
 
 async def bare(port: int, connections: int, measure: Measure) -> None:
@@ -198,11 +194,10 @@ async def pymodbus(port: int, connections: int, measure: Measure) -> None:
 
 def _in_turn(asks: list[Callable[[], Any]], measure: Measure) -> None:
     """One thread, one connection after the other."""
-    while not measure.over():
-        for _ in range(max(1, EVERY // len(asks))):
-            for ask in asks:
-                ask()
-        measure.requests += len(asks) * max(1, EVERY // len(asks))
+    while not measure.ended:
+        for ask in asks:
+            ask()
+            measure.count()
 
 
 def pymodbustcp(port: int, connections: int, measure: Measure) -> None:

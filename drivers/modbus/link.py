@@ -27,7 +27,7 @@ STRIKES: Final = 5  # wrong answers in a row after which the connection is repla
 SILENCE: Final = 10  # time-outs in a row, of who had answered, after which it is replaced
 HELD_UP: Final = 0.05  # seconds by which a timer comes late when the process stood still
 LOOK_AGAIN: Final = 0.005  # and after which whoever has not answered by then is late
-_LUMP: Final = 4096  # bytes received at once
+_LUMP: Final = 512  # bytes received at once: an answer has 260 at most, and connections may be many
 LATE: Final = 256  # a transaction so many back is an answer that came late, not a wrong one
 
 

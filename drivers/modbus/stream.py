@@ -55,6 +55,10 @@ class SocketTransport(asyncio.Transport):
     longer be read is found at the latest when something is written.
     """
 
+    __slots__ = (
+        "_buffer", "_loop", "_protocol", "_receive", "_send", "_socket", "_unsent", "_updated",
+    )  # fmt: skip
+
     def __init__(self, sock: socket.socket, protocol: asyncio.BufferedProtocol) -> None:
         super().__init__({"socket": sock})
         self._socket: socket.socket | None = sock
