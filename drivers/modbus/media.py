@@ -16,7 +16,6 @@ from drivers.modbus.bus import PORT, PORT_TLS, BusConfig, TlsConfig, split_addre
 from drivers.modbus.line import RtuLink
 from drivers.modbus.link import Link, TcpLink
 from drivers.modbus.port import open_serial
-from drivers.modbus.stream import SocketTransport, open_stream
 from edge.errors import LinkDown
 from edge.text import Text
 
@@ -71,12 +70,9 @@ async def _connect(
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout):
-            if context is None and isinstance(link, TcpLink):
-                SocketTransport(await open_stream(host, port), link)
-            else:
-                await loop.create_connection(
-                    lambda: link, host, port, ssl=context, server_hostname=name if context else None
-                )
+            await loop.create_connection(
+                lambda: link, host, port, ssl=context, server_hostname=name if context else None
+            )
     except TimeoutError:
         why = _TROUBLE[errno.ETIMEDOUT] if context is None else _MUTE
         raise _cannot(link.peer, *why) from None
